@@ -1,0 +1,43 @@
+"""Prunery compresses neural networks the way a build system compiles programs.
+
+This page is the public interface: what a plugin imports.
+"""
+
+from prunery.contract import (
+    Architecture,
+    Backend,
+    Bencher,
+    Calibrator,
+    DataSource,
+    Evaluator,
+    LayerPruner,
+    Learner,
+    Measured,
+    Method,
+    Pruner,
+    Quantizer,
+    Settings,
+    SpectralFitter,
+)
+from prunery.errors import PruneryError
+from prunery.hooks import hookimpl
+
+__all__ = [
+    "Architecture",
+    "Backend",
+    "Bencher",
+    "Calibrator",
+    "DataSource",
+    "Evaluator",
+    "LayerPruner",
+    "Learner",
+    "Measured",
+    "Method",
+    "Pruner",
+    "PruneryError",
+    "Quantizer",
+    "Settings",
+    "SpectralFitter",
+    "hookimpl",
+]
+__version__ = "0.1.0"

@@ -1,0 +1,162 @@
+"""Checkpoints: a folder with `model.json` and one safetensors file per seed; loaded strictly, written atomically.
+
+`<seed>.safetensors` is an ordinary state dict; companions (`<key>/mask`, `<key>/scale`, ...) lie in
+`<seed>.companions.safetensors`. `model.json` says how to build the network, which edits to replay, where it came from,
+and the hash of every file and tensor. It is written last: a folder without it holds nothing, a folder with it is whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from prunery.data import Spec
+from prunery.edits import Edit, replay
+from prunery.errors import PruneryError
+from prunery.files import save_json, save_tensors, sha256
+
+FORMAT = 1
+RECORD = "model.json"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """How the fresh network is built: an `Architecture` by name, its settings, the data it is built for."""
+
+    model: str
+    settings: dict[str, Any]
+    spec: Spec
+
+
+@dataclass
+class Replica:
+    """One network of a checkpoint and the edits that shaped it."""
+
+    network: nn.Module
+    edits: list[Edit] = field(default_factory=list)
+
+
+@dataclass
+class Checkpoint:
+    """A checkpoint in memory. `provenance` holds stage, method, its distribution and version, settings, fingerprint and the parent's hash."""
+
+    origin: Origin
+    replicas: dict[int, Replica]
+    provenance: dict[str, Any] = field(default_factory=dict)
+    hash: str = ""
+
+    @property
+    def seeds(self) -> list[int]:
+        return list(self.replicas)
+
+    @property
+    def networks(self) -> list[nn.Module]:
+        """The replicas' networks, in the order of `seeds`."""
+        return [replica.network for replica in self.replicas.values()]
+
+    def child(self, replicas: dict[int, Replica], provenance: dict[str, Any]) -> Checkpoint:
+        """A checkpoint made from this one."""
+        return replace(self, replicas=replicas, provenance={**provenance, "parent": self.hash}, hash="")
+
+
+def tensor_facts(tensor: Tensor) -> dict[str, Any]:
+    """Shape, dtype, share of zeros and the hash of the bytes of one tensor."""
+    plain = tensor.detach().cpu().contiguous()
+    data = plain.reshape(-1).view(torch.uint8).numpy() if plain.numel() else b""
+    zeros = float((plain == 0).float().mean()) if plain.numel() else 0.0
+    return {
+        "shape": list(plain.shape),
+        "dtype": str(plain.dtype).removeprefix("torch."),
+        "zeros": zeros,
+        "sha256": hashlib.sha256(data).hexdigest(),
+    }
+
+
+def save(checkpoint: Checkpoint, folder: Path) -> None:
+    """Write a checkpoint; `model.json` last."""
+    folder.mkdir(parents=True, exist_ok=True)
+    replicas = {}
+    for seed, replica in checkpoint.replicas.items():
+        state = replica.network.state_dict()
+        files = {}
+        for name, part in _parts(seed, state).items():
+            save_tensors(part, folder / name)
+            files[name] = sha256(folder / name)
+        tensors = {key: tensor_facts(value) for key, value in state.items()}
+        replicas[str(seed)] = {"edits": replica.edits, "files": files, "tensors": tensors}
+    origin = checkpoint.origin
+    network = {"model": origin.model, "settings": origin.settings, "spec": vars(origin.spec)}
+    record = {"format": FORMAT, "network": network, "provenance": checkpoint.provenance, "replicas": replicas}
+    save_json(record, folder / RECORD)
+
+
+def _parts(seed: int, state: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    """A state dict split into its plain file and, if there are any, its companions' file."""
+    plain = {key: value for key, value in state.items() if "/" not in key}
+    companions = {key: value for key, value in state.items() if "/" in key}
+    named = {f"{seed}.safetensors": plain, f"{seed}.companions.safetensors": companions}
+    return {name: part for name, part in named.items() if part}
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """`model.json` of a folder. Raises `PruneryError` if it is absent, damaged or of another format."""
+    path = folder / RECORD
+    try:
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        number = record["format"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise PruneryError(f"{path} is not a readable checkpoint ({error}): delete it and run again") from error
+    if number != FORMAT:
+        raise PruneryError(f"{path} has format {number}, this Prunery reads format {FORMAT}: {'update Prunery' if number > FORMAT else 'delete it and run again'}")
+    return record
+
+
+def load(folder: Path, build: Callable[[Origin], nn.Module]) -> Checkpoint:
+    """Read a checkpoint: build each network, replay its edits, fill its tensors strictly, verify the hashes.
+
+    `build` makes the bare network (`prunery.network.build`). Raises `PruneryError` naming the file when one is
+    missing, truncated or altered, or when keys do not match.
+    """
+    record = read_record(folder)
+    network = record["network"]
+    origin = Origin(network["model"], network["settings"], Spec.of(network["spec"]))
+    replicas = {}
+    for seed, entry in record["replicas"].items():
+        module = replay(build(origin), entry["edits"])
+        _fill(module, _tensors(folder, entry["files"]), folder, seed)
+        replicas[int(seed)] = Replica(module, entry["edits"])
+    ordered = dict(sorted(replicas.items()))
+    return Checkpoint(origin, ordered, record["provenance"], sha256(folder / RECORD))
+
+
+def _tensors(folder: Path, files: dict[str, str]) -> dict[str, Tensor]:
+    state: dict[str, Tensor] = {}
+    for name, digest in files.items():
+        path = folder / name
+        if not path.exists():
+            raise PruneryError(f"{path} is missing: delete {folder / RECORD} and run again")
+        if sha256(path) != digest:
+            raise PruneryError(f"{path} is not what was written (its hash differs): delete {folder / RECORD} and run again")
+        try:
+            state |= load_file(path)
+        except SafetensorError as error:
+            raise PruneryError(f"{path} is damaged ({error}): delete {folder / RECORD} and run again") from error
+    return state
+
+
+def _fill(module: nn.Module, state: dict[str, Tensor], folder: Path, seed: str) -> None:
+    wanted = module.state_dict()
+    odd = sorted(set(wanted) ^ set(state))
+    odd += [key for key in wanted if key in state and wanted[key].shape != state[key].shape]
+    if odd:
+        raise PruneryError(f"{folder / seed}.safetensors does not fit the network of {RECORD} (first difference: {odd[0]}): delete {RECORD} there and run again")
+    module.load_state_dict(state, strict=True)

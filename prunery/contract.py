@@ -1,0 +1,251 @@
+"""What a method is: one frozen settings object and one abstract class per stage.
+
+Importing this module imports no torch: it is read while the Snakefile is parsed. Methods import torch inside the
+functions that need it, or in a `core.py` beside them.
+
+Vocabulary: a *network* is a `torch.nn.Module` called with one tensor (images: float `[B, C, H, W]`, already
+normalised; text: int64 token ids `[B, L]`, padding 0) that returns logits `[B, classes]`. A *key* names a parameter,
+as in the state dict (`blocks.0.fc1.weight`). *Compressible* are the weights of `Linear` and `Conv2d` layers.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict
+
+if TYPE_CHECKING:
+    import torch
+    from jaxtyping import Bool, Float, Int
+    from torch import Tensor, nn
+
+    from prunery.data import Dataset, Spec
+    from prunery.integer import IntegerPlan
+
+# What a need is called (`activations`, `mp`) -> key of the weight -> what was measured of it.
+Measured = Mapping[str, Mapping[str, Mapping[str, Any]]]
+
+
+class Settings(BaseModel):
+    """Settings of a method: frozen, unknown keys refused. Describe each field with its range and unit."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    amount: ClassVar[str | None] = None
+    """The field that `@0.5` behind a variant's name sets; none where the method has no main amount."""
+
+
+class Method(ABC):
+    """A named method of one stage. Subclasses are final: never subclass a method that is registered."""
+
+    stage: ClassVar[str]
+    name: ClassVar[str]
+    Settings: ClassVar[type[Settings]] = Settings
+    imports: ClassVar[tuple[str, ...]] = ()
+    """Heavy modules that jobs using this method import; they are loaded once a run instead of once a job."""
+    versions: ClassVar[tuple[str, ...]] = ()
+    """Distributions whose installed version decides the result: a new version runs the jobs again."""
+
+    def __init__(self, settings: Any = None) -> None:
+        self.settings: Any = settings if settings is not None else self.Settings()
+
+    def needs(self) -> tuple[str, ...]:
+        """Measurements of the parent network this method reads, such as `("calibrate=activations",)`."""
+        return ()
+
+
+# --- where networks and data come from -------------------------------------------------------------------------------
+
+
+class DataSource(Method):
+    """A labelled data set with three fixed splits."""
+
+    stage = "data"
+
+    def files(self, folder: Path | None) -> list[Path]:
+        """The files that `load` reads, for the cache; called while the Snakefile is parsed, so it must be quick.
+
+        `folder` is the user's data folder (setting `data_folder`, or `PRUNERY_DATA`), None if unset.
+        Raises `PruneryError` saying which files are wanted, where they were looked for, and what to do.
+        """
+        return []
+
+    @abstractmethod
+    def load(self, folder: Path | None) -> Dataset:
+        """Read the data set; the same settings and files give the same tensors, always."""
+
+
+class Architecture(Method):
+    """A family of networks."""
+
+    stage = "model"
+    batched: ClassVar[bool] = False
+    """Whether replicas may run stacked under `torch.func.vmap` (no batch norm, no dropout, no data-dependent flow)."""
+
+    @abstractmethod
+    def build(self, spec: Spec) -> nn.Module:
+        """The network's structure; values come from torch's global generator (or are overwritten by a checkpoint).
+
+        Must work without any hub: checkpoints are rebuilt by it, from `self.settings` alone.
+        """
+
+    def create(self, spec: Spec) -> nn.Module:
+        """A network to be trained: `build`, unless pretrained weights are asked for."""
+        return self.build(spec)
+
+    def recorded(self) -> dict[str, Any]:
+        """The settings a checkpoint stores so that `build` needs nothing else (a hub's config spelled out, say)."""
+        return self.settings.model_dump(mode="json")
+
+
+# --- transforms: a network in, a network out -------------------------------------------------------------------------
+
+
+class Learner(Method):
+    """A training recipe. `stage` is `train`, `finetune` or `distill`; the settings extend `TrainingSettings`."""
+
+    teacher: ClassVar[bool] = False
+    """Whether `loss` wants the teacher's logits."""
+
+    @abstractmethod
+    def loss(
+        self,
+        logits: Float[Tensor, "replicas batch classes"],
+        labels: Int[Tensor, "replicas batch"],
+        teacher: Float[Tensor, "replicas batch classes"] | None,
+    ) -> Float[Tensor, " replicas"]:
+        """The mean loss of each replica."""
+
+
+class Pruner(Method):
+    """Chooses which weights stay, looking at the whole network."""
+
+    stage = "prune"
+
+    @abstractmethod
+    def masks(
+        self, weights: Mapping[str, Float[Tensor, "out ..."]], measured: Measured, generator: torch.Generator
+    ) -> dict[str, Bool[Tensor, "out ..."]]:
+        """True where a weight stays, by key of `weights` (all compressible weights of one network).
+
+        Keys left out are left alone, which must not depend on the values: all replicas get the same masks' keys.
+        `weights` must not be changed. Weights that are zero already may be pruned again: they count as pruned.
+        `generator` is seeded from the replica's seed; draw randomness from it alone.
+        """
+
+
+class LayerPruner(Pruner):
+    """A pruner that looks at one layer at a time: write `mask`."""
+
+    @abstractmethod
+    def mask(
+        self, key: str, weight: Float[Tensor, "out ..."], measured: Measured, generator: torch.Generator
+    ) -> Bool[Tensor, "out ..."]:
+        """True where a weight of this layer stays."""
+
+    def masks(
+        self, weights: Mapping[str, Tensor], measured: Measured, generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        return {key: self.mask(key, weight, measured, generator) for key, weight in weights.items()}
+
+
+class Quantizer(Method):
+    """Chooses integers and scales for the compressible layers."""
+
+    stage = "quantize"
+
+    @abstractmethod
+    def plan(
+        self, weights: Mapping[str, Float[Tensor, "out ..."]], measured: Measured
+    ) -> dict[str, IntegerPlan]:
+        """Integer weights, their scales and the activations' scales, by key; keys left out stay in floating point."""
+
+
+# --- measures: a network in, figures out -----------------------------------------------------------------------------
+
+
+class Calibrator(Method):
+    """Statistics of activations or gradients over data, in bounded memory."""
+
+    stage = "calibrate"
+    samples: ClassVar[str] = "samples"
+
+    @abstractmethod
+    def measure(
+        self, network: nn.Module, batches: Iterable[tuple[Tensor, Int[Tensor, " batch"]]]
+    ) -> dict[str, dict[str, Tensor]]:
+        """Statistics by key of the weight, each a dictionary of tensors; `batches` are (inputs, labels)."""
+
+
+class SpectralFitter(Method):
+    """A law fitted to the singular values of one weight matrix."""
+
+    stage = "spectral_fit"
+
+    @abstractmethod
+    def fit(self, matrix: Float[Tensor, "rows columns"]) -> dict[str, Any]:
+        """Figures (floats, ints, lists of them) of one weight; convolutions come as `[out, in * kh * kw]`."""
+
+
+class Evaluator(Method):
+    """Figures of a network over the validation and test splits."""
+
+    stage = "evaluate"
+
+
+class Bencher(Method):
+    """Latency and throughput of a network beside its dense parent."""
+
+    stage = "bench"
+
+
+class Backend(Method):
+    """Something that runs networks: a runtime on a device."""
+
+    stage = "backend"
+    precisions: ClassVar[tuple[str, ...]] = ("fp32",)
+    """Which of `fp32` and `int8` this backend can run with real kernels of that precision."""
+
+    @abstractmethod
+    def available(self) -> str | None:
+        """Why this backend cannot run here, in one line; None if it can."""
+
+    @abstractmethod
+    def prepare(
+        self, network: nn.Module, example: Tensor, folder: Path, threads: int
+    ) -> Callable[[Tensor], Tensor]:
+        """Compile the network for inputs of the example's shape; the callable returns logits.
+
+        `folder` is empty and private to this call (for exported files).
+        """
+
+    def integer_share(self, run: Callable[[Tensor], Tensor], example: Tensor) -> float | None:
+        """Share of the compute operators (convolutions, matrix products) that ran in integers, from the backend's own
+        profile of `run`; None where the backend does not say."""
+        return None
+
+
+BASES: dict[str, type[Method]] = {
+    "data": DataSource,
+    "model": Architecture,
+    "train": Learner,
+    "finetune": Learner,
+    "distill": Learner,
+    "prune": Pruner,
+    "quantize": Quantizer,
+    "calibrate": Calibrator,
+    "spectral_fit": SpectralFitter,
+    "evaluate": Evaluator,
+    "bench": Bencher,
+    "backend": Backend,
+}
+"""The abstract class that a method of each stage extends."""
+
+TRANSFORMS = ("prune", "finetune", "distill", "quantize")
+"""Stages that open a new folder below their parent's (`train` opens the first one)."""
+
+MEASURES = ("calibrate", "spectral_fit", "evaluate", "bench")
+"""Stages that add a file to a folder."""

@@ -1,0 +1,57 @@
+"""Edits: what turns the freshly built network into the one a checkpoint holds, replayed in order at every load.
+
+An edit is a plain dictionary with its kind under `edit`. It changes structure only; values are filled in afterwards
+from the checkpoint's tensors, strictly, so an edit that is forgotten cannot go unnoticed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from prunery.errors import PruneryError
+from prunery.integer import integer_layer
+from prunery.layers import layer_of
+
+Edit = dict[str, Any]
+
+
+def add_masks(network: nn.Module, edit: Edit) -> None:
+    """Give each layer of `keys` a companion `<key>/mask` (bool, True = the weight lives)."""
+    for key in edit["keys"]:
+        layer = layer_of(network, key)
+        if "weight/mask" not in layer._buffers:
+            layer.register_buffer("weight/mask", torch.ones(layer.weight.shape, dtype=torch.bool))
+
+
+def replace_by_integers(network: nn.Module, edit: Edit) -> None:
+    """Put the integer counterpart in the place of each layer of `keys`."""
+    for key in edit["keys"]:
+        path = key.rpartition(".")[0]
+        owner = network.get_submodule(path.rpartition(".")[0])
+        setattr(owner, path.rpartition(".")[2], integer_layer(layer_of(network, key)))
+
+
+KINDS: dict[str, Callable[[nn.Module, Edit], None]] = {"mask": add_masks, "integers": replace_by_integers}
+
+
+def replay(network: nn.Module, edits: list[Edit]) -> nn.Module:
+    """Apply edits in order, in place. Raises `PruneryError` for a kind this version does not know."""
+    for edit in edits:
+        if edit.get("edit") not in KINDS:
+            raise PruneryError(f"the checkpoint holds an edit of kind {edit.get('edit')!r}, unknown to this version: update Prunery")
+        KINDS[edit["edit"]](network, edit)
+    return network
+
+
+def mask_edit(keys: list[str]) -> Edit:
+    """The edit that gives these weights masks."""
+    return {"edit": "mask", "keys": sorted(keys)}
+
+
+def integers_edit(keys: list[str]) -> Edit:
+    """The edit that stores these weights as integers."""
+    return {"edit": "integers", "keys": sorted(keys)}

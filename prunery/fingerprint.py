@@ -1,0 +1,105 @@
+"""Fingerprints: what code a job runs, as a digest that Snakemake sees through `params`.
+
+Hashed are the method's own source files and the library modules that its stage imports, directly or not. Sources are
+hashed in a normal form (syntax tree without docstrings), so comments and layout rerun nothing.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import sys
+from collections.abc import Iterator
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from prunery.contract import Method
+
+PACKAGE = Path(__file__).parent
+
+
+@lru_cache(maxsize=None)
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@lru_cache(maxsize=None)
+def normal_form(path: Path) -> str:
+    """A Python file's syntax tree without docstrings, as text; any other file's content."""
+    if path.suffix != ".py":
+        return path.read_text(encoding="utf-8")
+    tree = ast.parse(path.read_text(encoding="utf-8"))  # a tree of its own: it is altered
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list) and body and _is_text(body[0]):
+            node.body = body[1:]  # type: ignore[attr-defined]
+    return ast.dump(tree)
+
+
+def _is_text(node: ast.AST) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+
+@lru_cache(maxsize=None)
+def library_files(module: str) -> tuple[Path, ...]:
+    """The files of a `prunery` module and of every `prunery` module it imports at run time, sorted."""
+    found: set[Path] = set()
+    queue = [_module_path(module)]
+    while queue:
+        path = queue.pop()
+        if path in found:
+            continue
+        found.add(path)
+        queue += [_module_path(name) for name in _imports(path)]
+    return tuple(sorted(found))
+
+
+def _module_path(module: str) -> Path:
+    relative = Path(*module.split(".")[1:])
+    path = PACKAGE / relative.with_suffix(".py") if relative.parts else PACKAGE / "__init__.py"
+    return path if path.exists() else PACKAGE / relative / "__init__.py"
+
+
+@lru_cache(maxsize=None)
+def _imports(path: Path) -> tuple[str, ...]:
+    names: list[str] = []
+    for node in _runtime_nodes(_tree(path)):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("prunery."):
+            names += [node.module] + [f"{node.module}.{alias.name}" for alias in node.names]
+    return tuple(name for name in names if _module_path(name).exists())
+
+
+def _runtime_nodes(node: ast.AST) -> Iterator[ast.AST]:
+    """Every node below, except what stands under `if TYPE_CHECKING:`."""
+    yield node
+    if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+        return
+    for child in ast.iter_child_nodes(node):
+        yield from _runtime_nodes(child)
+
+
+def method_files(method: type[Method]) -> tuple[Path, ...]:
+    """The source files of a method: its package without tests, or its single module."""
+    source = Path(str(sys.modules[method.__module__].__file__))
+    if source.name != "__init__.py":
+        return (source,)
+    return tuple(sorted(p for p in source.parent.rglob("*.py") if not p.name.startswith(("test_", "conftest"))))
+
+
+@lru_cache(maxsize=None)
+def fingerprint(*files: Path) -> str:
+    """The digest of files in their normal form. Names count, folders do not, so moved checkouts agree."""
+    digest = hashlib.sha256()
+    for path in files:
+        digest.update(f"{path.parent.name}/{path.name}\0{normal_form(path)}\0".encode())
+    return digest.hexdigest()
+
+
+@lru_cache(maxsize=None)
+def installed(distribution: str) -> str:
+    """The installed version of a distribution, `absent` if there is none."""
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return "absent"

@@ -1,0 +1,215 @@
+"""One job of the workflow: from the command line that Snakemake runs to a call into the library, and back to files.
+
+`python -m prunery.job RULE --job JSON --log FILE --threads N` runs `scripts/RULE.py`, which asks `current()` for its
+inputs. Whatever goes wrong ends here: a user's mistake as one line, anything else as one line and a traceback in the
+log; both with exit code 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import runpy
+import sys
+import traceback
+from collections.abc import Iterable
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prunery import registry as registries
+from prunery.contract import Architecture, Method
+from prunery.errors import PruneryError
+
+if TYPE_CHECKING:
+    from prunery.checkpoint import Checkpoint, Replica
+    from prunery.data import Dataset
+
+log = logging.getLogger("prunery")
+
+
+class Job:
+    """A job's settings and files, and the few ways in and out of them."""
+
+    def __init__(self, told: dict[str, Any]) -> None:
+        self.told = told
+        self.stage: str = told["stage"]
+
+    # --- methods -----------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def method(self) -> Any:
+        """The configured method of this job."""
+        return self._configured(self.stage, self.told)
+
+    @cached_property
+    def architecture(self) -> Architecture:
+        """The configured family of networks of this job's base."""
+        method = self._configured("model", self.told["model"])
+        assert isinstance(method, Architecture)
+        return method
+
+    def backends(self) -> dict[str, Any]:
+        """The configured backends of a bench job, by name."""
+        return {told["method"]: self._configured("backend", told) for told in self.told["backends"]}
+
+    def _configured(self, stage: str, told: dict[str, Any]) -> Method:
+        return registries.registry().configured(stage, told["method"], told["settings"])
+
+    @property
+    def seeds(self) -> list[int]:
+        """The seeds of a train job."""
+        first, last = map(int, self.told["seeds"].split("-"))
+        return list(range(first, last + 1))
+
+    # --- inputs ------------------------------------------------------------------------------------------------------
+
+    def path(self, name: str) -> Path:
+        """The single input file of that name."""
+        return Path(self.told["input"][name][0])
+
+    def checkpoint(self, name: str) -> Checkpoint:
+        """The checkpoint whose record is the input of that name."""
+        from prunery.network import load_checkpoint
+
+        return load_checkpoint(self.path(name).parent)
+
+    def dataset(self) -> Dataset:
+        """The prepared data."""
+        from prunery.data import load_dataset
+
+        return load_dataset(self.path("data"))
+
+    def measured(self) -> dict[int, dict[str, Any]]:
+        """The measurements the method needs: seed -> variant -> key -> statistic -> value."""
+        from prunery.measured import load_findings
+
+        found: dict[int, dict[str, Any]] = {}
+        for path in map(Path, self.told["input"].get("measured", [])):
+            variant = path.stem.partition("=")[2]
+            for seed, rows in load_findings(path).items():
+                found.setdefault(seed, {})[variant] = rows
+        return found
+
+    # --- outputs -----------------------------------------------------------------------------------------------------
+
+    def output(self, name: str) -> Path:
+        """The output file of that name."""
+        return Path(self.told["output"][name])
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Write a checkpoint with its provenance into the output folder."""
+        from prunery.checkpoint import save
+
+        kept = ("stage", "variant", "method", "distribution", "version", "versions", "settings", "fingerprint")
+        checkpoint.provenance |= {name: self.told[name] for name in kept}
+        save(checkpoint, self.output("network").parent)
+
+    def save_child(self, parent: Checkpoint, replicas: dict[int, Replica]) -> None:
+        """Write what this job made of its parent."""
+        self.save(parent.child(replicas, {}))
+
+    def save_json(self, name: str, value: Any) -> None:
+        """Write JSON to the output of that name."""
+        from prunery.files import save_json
+
+        save_json(value, self.output(name))
+
+    def save_findings(self, findings: Any) -> None:
+        """Write a measure's findings."""
+        from prunery.measured import save_findings
+
+        save_findings(findings, self.output("measured"))
+
+    def progress(self, line: str) -> None:
+        """Tell the user (terminal and log) how far this job is."""
+        log.info("%s: %s", self.title, line)
+
+    @property
+    def title(self) -> str:
+        """How this job is called on the terminal: its output's folder or file."""
+        first = Path(next(iter(self.told["output"].values())))
+        shown = first.parent if first.name == "model.json" else first
+        return f"{self.stage} {shown}"
+
+
+_current: Job | None = None
+
+
+def current() -> Job:
+    """The job that the running script belongs to."""
+    if _current is None:
+        raise PruneryError("scripts are run by the workflow: snakemake, not python, starts them")
+    return _current
+
+
+def main(arguments: Iterable[str]) -> int:
+    """Run one job; returns the exit code."""
+    options = _options(arguments)
+    _start_logging(options.log)
+    told = json.loads(options.job)
+    try:
+        _run(options, told)
+    except PruneryError as error:
+        log.error("%s: %s", _title(options.rule, told), error)
+        return 1
+    except OSError as error:
+        log.error("%s: %s", _title(options.rule, told), error)
+        log.debug(traceback.format_exc())
+        return 1
+    except Exception as error:  # the boundary: one line for the terminal, the rest for the log
+        log.error("%s: %s: %s (traceback in %s)", _title(options.rule, told), type(error).__name__, error, options.log)
+        log.debug(traceback.format_exc())
+        return 1
+    return 0
+
+
+def _options(arguments: Iterable[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="prunery.job", description=__doc__)
+    parser.add_argument("rule")
+    for name in ("--job", "--scripts"):
+        parser.add_argument(name, required=True)
+    parser.add_argument("--log", type=Path, required=True)
+    parser.add_argument("--threads", type=int, default=1)
+    return parser.parse_args(list(arguments))
+
+
+def _start_logging(path: Path) -> None:
+    """Progress and errors to the terminal; those and tracebacks to the job's log."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    terminal = logging.StreamHandler(sys.stderr)
+    terminal.setLevel(logging.INFO)
+    log.handlers = [terminal, logging.FileHandler(path, mode="w", encoding="utf-8")]
+    for handler in log.handlers:
+        handler.setFormatter(logging.Formatter("%(message)s"))
+    log.setLevel(logging.DEBUG)
+
+
+def _run(options: argparse.Namespace, told: dict[str, Any]) -> None:
+    global _current
+    _set_threads(options.threads)
+    registries.use_folders(tuple(told.get("plugins", ())))
+    _current = Job({"stage": options.rule, **told})
+    runpy.run_path(str(Path(options.scripts) / f"{options.rule}.py"), run_name="__main__")
+
+
+def _set_threads(count: int) -> None:
+    """Hold every thread pool to the job's cores: oversubscribed, small networks run ten times slower."""
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[name] = str(count)
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    import torch
+
+    torch.set_num_threads(count)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+
+
+def _title(rule: str, told: dict[str, Any]) -> str:
+    return Job({"stage": rule, **told}).title
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

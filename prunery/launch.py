@@ -1,0 +1,86 @@
+"""Starts one job: asks the warm process for a fork of itself, or runs the job in a fresh interpreter.
+
+Run as `python -I -S prunery/launch.py JOB ARGUMENTS`: it imports the standard library only, because its own start is
+paid for every job. The warm process (`prunery/warm.py`) is started by the first job that finds none and ends with the
+Snakemake run named in `PRUNERY_RUN`; without that variable every job runs in an interpreter of its own.
+"""
+
+import fcntl
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+START_SECONDS = 120
+
+
+def main(arguments: list[str]) -> int:
+    """Run one job; returns its exit code."""
+    run = os.environ.get("PRUNERY_RUN")
+    connection = _connect(run) if run else None
+    if connection is None:
+        return subprocess.run([sys.executable, "-m", "prunery.job", *arguments], check=False).returncode
+    return _ask(connection, arguments)
+
+
+def socket_path(run: str) -> Path:
+    """Where the warm process of a Snakemake run listens: a private folder of this user."""
+    folder = Path(tempfile.gettempdir()) / f"prunery-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.stat().st_uid != os.getuid():
+        raise PermissionError(f"{folder} belongs to another user")
+    return folder / run
+
+
+def _connect(run: str) -> socket.socket | None:
+    """A connection to the run's warm process, started if need be; None if it cannot be had."""
+    try:
+        path = socket_path(run)
+        with open(f"{path}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            return _try(path) or _start(path, run)
+    except OSError:
+        return None
+
+
+def _try(path: Path) -> socket.socket | None:
+    connection = socket.socket(socket.AF_UNIX)
+    try:
+        connection.connect(str(path))
+    except OSError:
+        connection.close()
+        return None
+    return connection
+
+
+def _start(path: Path, run: str) -> socket.socket | None:
+    command = [sys.executable, "-m", "prunery.warm", str(path), run]
+    quiet = subprocess.DEVNULL
+    process = subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=quiet, start_new_session=True)
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        if connection := _try(path):
+            return connection
+        time.sleep(0.02)
+    return None
+
+
+def _ask(connection: socket.socket, arguments: list[str]) -> int:
+    """Send the request with this process's output files; wait for the exit code."""
+    request = json.dumps([os.getcwd(), arguments, dict(os.environ)]).encode()
+    with connection:
+        socket.send_fds(connection, [len(request).to_bytes(8, "big")], [1, 2])
+        connection.sendall(request)
+        answer = connection.recv(4)
+    if len(answer) < 4:
+        print("prunery: the process that runs jobs has ended (killed, or out of memory?): run again", file=sys.stderr)
+        return 1
+    return int.from_bytes(answer, "big")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,46 @@
+"""Which weights can be compressed, under which key, and as which matrix: the only place that walks a network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from prunery.integer import IntegerConv2d, IntegerLinear
+
+COMPRESSIBLE = (nn.Linear, nn.Conv2d)
+
+
+def compressible(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """(key of the weight, layer) of every `Linear` and `Conv2d` in floating point, in the order of definition.
+
+    Shared weights appear once, under their first name.
+    """
+    seen: set[int] = set()
+    for name, layer in network.named_modules():
+        if isinstance(layer, COMPRESSIBLE) and id(layer.weight) not in seen:
+            seen.add(id(layer.weight))
+            yield f"{name}.weight" if name else "weight", layer
+
+
+def weights(network: nn.Module) -> dict[str, Float[Tensor, "out ..."]]:
+    """The compressible weights by key, detached."""
+    return {key: layer.weight.detach() for key, layer in compressible(network)}  # type: ignore[union-attr, operator]
+
+
+def integer_layers(network: nn.Module) -> Iterator[tuple[str, IntegerLinear | IntegerConv2d]]:
+    """(key of the weight, layer) of every layer that was quantized to integers."""
+    for name, layer in network.named_modules():
+        if isinstance(layer, IntegerLinear | IntegerConv2d):
+            yield f"{name}.weight", layer
+
+
+def as_matrix(weight: Float[Tensor, "out ..."]) -> Float[Tensor, "out columns"]:
+    """A weight as `[out, in]` or, for convolutions, `[out, in * kh * kw]`."""
+    return weight.reshape(weight.shape[0], -1)
+
+
+def layer_of(network: nn.Module, key: str) -> nn.Module:
+    """The layer that owns the parameter `key`."""
+    return network.get_submodule(key.rpartition(".")[0])

@@ -1,0 +1,125 @@
+"""Recipes: paths such as `digits-mlp/prune={magnitude,seb}@0.5/finetune=short`, their short spellings and their parts."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from itertools import product
+
+from prunery.contract import MEASURES, TRANSFORMS
+from prunery.errors import PruneryError, unknown
+
+NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
+AMOUNT = r"[0-9]+(?:\.[0-9]+)?"
+_SEGMENT = re.compile(rf"(?P<stage>[a-z_]+)=(?P<variant>{NAME})(?:@(?P<amount>{AMOUNT}))?")
+_SEEDS = re.compile(r"(\d+)-(\d+)")
+_BRACES = re.compile(r"\{([^{}]*)\}")
+_CYCLE = re.compile(r"\(([^()]*)\)(?:\*(\d+))?")
+_RANGE = re.compile(rf"@({AMOUNT})\.\.({AMOUNT}):({AMOUNT})")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One transform of a recipe: `prune=seb@0.5` is `Step("prune", "seb", "0.5")`."""
+
+    stage: str
+    variant: str
+    amount: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.stage}={self.label}"
+
+    @property
+    def label(self) -> str:
+        """What stands behind `stage=`."""
+        return self.variant + (f"@{self.amount}" if self.amount else "")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A base, its seeds, and the transforms in order. `str(recipe)` is its folder below the results folder."""
+
+    base: str
+    seeds: tuple[int, int]
+    steps: tuple[Step, ...] = ()
+
+    def __str__(self) -> str:
+        return "/".join((self.base, "seeds={}-{}".format(*self.seeds), *map(str, self.steps)))
+
+    def prefixes(self) -> list[Recipe]:
+        """The dense network and every network on the way, this recipe last."""
+        return [Recipe(self.base, self.seeds, self.steps[:count]) for count in range(len(self.steps) + 1)]
+
+
+def parse_seeds(text: str | int) -> tuple[int, int]:
+    """`"0-4"` is `(0, 4)`, both included; a single number is a range of one."""
+    found = _SEEDS.fullmatch(str(text)) or _SEEDS.fullmatch(f"{text}-{text}")
+    if not found or int(found[1]) > int(found[2]):
+        raise PruneryError(f"seeds {text!r}: write a range such as 0-4, first seed not above the last")
+    return int(found[1]), int(found[2])
+
+
+def parse_step(segment: str) -> Step:
+    """One `stage=variant@amount` segment. Raises `PruneryError` for a measure, an unknown stage or bad spelling."""
+    found = _SEGMENT.fullmatch(segment)
+    if not found:
+        raise PruneryError(f"{segment!r} is no step: write stage=variant or stage=variant@amount")
+    stage = found["stage"]
+    if stage in (*MEASURES, "train", "data", "model"):
+        why = "is a measure, taken in a recipe's folders" if stage in MEASURES else "is part of a base"
+        raise PruneryError(f"{segment!r}: {stage} {why}; the steps of a recipe are {', '.join(TRANSFORMS)}")
+    if stage not in TRANSFORMS:
+        raise PruneryError(unknown("stage", stage, TRANSFORMS))
+    return Step(stage, found["variant"], found["amount"])
+
+
+def parse(path: str, default_seeds: dict[str, str]) -> Recipe:
+    """A written-out recipe; without a `seeds=` segment it takes its base's. Raises `PruneryError` for a bad path."""
+    base, *segments = path.strip("/").split("/")
+    if base not in default_seeds:
+        raise PruneryError(unknown("base", base, default_seeds))
+    seeds = default_seeds[base]
+    if segments and segments[0].startswith("seeds="):
+        seeds = segments.pop(0).removeprefix("seeds=")
+    return Recipe(base, parse_seeds(seeds), tuple(map(parse_step, segments)))
+
+
+def expand(text: str) -> list[str]:
+    """The written-out recipes of a short spelling: brace lists multiply, cycles repeat.
+
+    >>> expand("net/prune={seb,random}@0.5")
+    ['net/prune=seb@0.5', 'net/prune=random@0.5']
+    >>> expand("net/(prune=seb@0.1..0.2:0.1/finetune=short)")
+    ['net/prune=seb@0.1/finetune=short/prune=seb@0.2/finetune=short']
+    >>> expand("net/(finetune=short)*2")
+    ['net/finetune=short/finetune=short']
+    """
+    parts = _BRACES.split(text)
+    choices = [part.split(",") if odd else [part] for part, odd in zip(parts, _alternate(len(parts)), strict=True)]
+    return [_CYCLE.sub(_cycle, "".join(choice)) for choice in product(*choices)]
+
+
+def _alternate(count: int) -> list[bool]:
+    return [index % 2 == 1 for index in range(count)]
+
+
+def _cycle(found: re.Match[str]) -> str:
+    body, times = found[1], found[2]
+    ranges = _RANGE.findall(body)
+    if times:
+        return "/".join([body] * int(times))
+    if len(ranges) != 1:
+        raise PruneryError(f"cycle ({body}): give one range such as @0.1..0.5:0.1, or a count such as (...)*3")
+    return "/".join(_RANGE.sub(f"@{amount}", body) for amount in _amounts(*ranges[0]))
+
+
+def _amounts(first: str, last: str, step: str) -> list[str]:
+    try:
+        low, high, by = Decimal(first), Decimal(last), Decimal(step)
+    except InvalidOperation as error:  # pragma: no cover - the pattern admits numbers only
+        raise PruneryError(f"range {first}..{last}:{step} is not numeric") from error
+    if by <= 0 or high < low:
+        raise PruneryError(f"range {first}..{last}:{step}: the step must be positive and the end not below the start")
+    count = int((high - low) / by) + 1
+    return [format(low + by * index, "f") for index in range(count)]

@@ -1,0 +1,235 @@
+"""What the rules ask: which files a job reads, what it is told, and which files the study wants.
+
+Everything that can change a result goes to Snakemake as an input file or inside `params.job`, a JSON text with the
+validated settings and the fingerprint of the code that will run.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from prunery.config import Study, check_study, read_study
+from prunery.contract import TRANSFORMS, Method
+from prunery.datafolder import data_folder
+from prunery.errors import PruneryError
+from prunery.fingerprint import fingerprint, installed, library_files, method_files
+from prunery.recipe import AMOUNT, Recipe, parse
+from prunery.registry import Registry, build_registry
+
+Wildcards = Any  # Snakemake's namedlist of wildcard values: attributes by name
+EXTENSION = {"calibrate": "safetensors", "spectral_fit": "json", "evaluate": "json", "bench": "json"}
+RESULTS = "results"
+
+
+@contextmanager
+def report_mistakes() -> Iterator[None]:
+    """While the Snakefile is parsed: a mistake in the config is one line and exit code 1."""
+    try:
+        yield
+    except PruneryError as error:
+        print(f"prunery: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+class Workflow:
+    """One study as the rules see it. Raises `PruneryError` for any mistake in the config."""
+
+    def __init__(self, config: Mapping[str, Any], scripts: Path, registry: Registry | None = None) -> None:
+        self.study: Study = read_study(config)
+        self.registry = registry or build_registry(tuple(self.study.plugins))
+        self.recipes = check_study(self.study, self.registry)
+        self.scripts = scripts
+
+    # --- names -------------------------------------------------------------------------------------------------------
+
+    @property
+    def root(self) -> str:
+        """The study's results folder: `results` for the default study, `results/<study>` for others."""
+        return RESULTS if self.study.study == "default" else f"{RESULTS}/{self.study.study}"
+
+    @property
+    def report(self) -> str:
+        """The page a user opens."""
+        return f"{self.root}/report.html"
+
+    @cached_property
+    def constraints(self) -> dict[str, str]:
+        """A regular expression for every wildcard, built from the names that exist."""
+        variants = {stage: self._names_of(stage) for stage in (*TRANSFORMS, *EXTENSION)}
+        steps = "|".join(f"{stage}={variants[stage]}" for stage in TRANSFORMS)
+        dense = rf"(?:{_any_of(self.study.bases)})/seeds=\d+-\d+"
+        folder = rf"{dense}(?:/(?:{steps}))*"
+        plain = {"base": _any_of(self.study.bases), "seeds": r"\d+-\d+", "data": self._names_of("data")}
+        return {**plain, **variants, "parent": folder, "folder": folder}
+
+    def _names_of(self, stage: str) -> str:
+        names = {*self.study.variants(stage), *self.registry.names(stage)}
+        return rf"(?:{_any_of(names)})" + (rf"(?:@{AMOUNT})?" if stage in TRANSFORMS else "")
+
+    @property
+    def launcher(self) -> Path:
+        """The program that starts a job."""
+        return Path(__file__).parent / "launch.py"
+
+    def recipe(self, folder: str) -> Recipe:
+        """The recipe that a folder below the results folder spells."""
+        return parse(folder, {name: str(base.seeds) for name, base in self.study.bases.items()})
+
+    def dense_folder(self, folder: str) -> str:
+        """The folder of the recipe's own dense network."""
+        return str(self.recipe(folder).prefixes()[0])
+
+    # --- input files -------------------------------------------------------------------------------------------------
+
+    def network(self, folder: str) -> str:
+        """The record of the checkpoint in a folder."""
+        return f"{self.root}/{folder}/model.json"
+
+    def dense(self, wildcards: Wildcards) -> str:
+        """Input: the recipe's dense network."""
+        return self.network(self.dense_folder(wildcards.folder))
+
+    def data(self, wildcards: Wildcards) -> str:
+        """Input: the prepared data file of the base a path starts with."""
+        return f"{self.root}/data={self.study.bases[_base_of(wildcards)].data}.safetensors"
+
+    def data_files(self, wildcards: Wildcards) -> list[str]:
+        """Input: the user's files that a data source reads."""
+        source: Any = self.study.method(self.registry, "data", wildcards.data)
+        return [str(path) for path in source.files(data_folder(self.study.data_folder))]
+
+    def measured(self, stage: str) -> Callable[[Wildcards], list[str]]:
+        """Input function: the measurements of the parent that the stage's method needs."""
+
+        def inputs(wildcards: Wildcards) -> list[str]:
+            needs = [need.partition("=") for need in self._method(stage, wildcards).needs()]
+            return [self._measure(wildcards.parent, kind, variant) for kind, _, variant in needs]
+
+        return inputs
+
+    def teacher(self, wildcards: Wildcards) -> str:
+        """Input: the network a student learns from: the recipe's own dense network, or a base by name."""
+        name = getattr(self._method("distill", wildcards).settings, "teacher", "dense")
+        if name == "dense":
+            return self.network(self.dense_folder(wildcards.parent))
+        return self.network(str(self.recipe(name)))
+
+    def _measure(self, folder: str, stage: str, variant: str) -> str:
+        return f"{self.root}/{folder}/{stage}={variant}.{EXTENSION[stage]}"
+
+    # --- what a job is told ------------------------------------------------------------------------------------------
+
+    def job(self, stage: str) -> Callable[..., str]:
+        """Params function: everything a job of this stage must know, as JSON with sorted keys."""
+
+        def describe(wildcards: Wildcards, input: Any, output: Any) -> str:
+            return json.dumps(self._told(stage, wildcards) | _named_files(input, output), sort_keys=True)
+
+        return describe
+
+    def _told(self, stage: str, wildcards: Wildcards) -> dict[str, Any]:
+        method = self._method(stage, wildcards)
+        told = {"stage": stage, "variant": getattr(wildcards, stage, ""), **self._identity(method)}
+        code = (*library_files(f"prunery.{stage}"), *self._glue(stage))
+        told |= {"plugins": self.study.plugins, "files": fingerprint(*code)}
+        if stage == "data":
+            return told | {"data_folder": self.study.data_folder}
+        base = self.study.bases[_base_of(wildcards)]
+        told["model"] = self._identity(self.study.method(self.registry, "model", base.model))
+        if stage == "train":
+            told |= {"variant": base.train, "seeds": wildcards.seeds}
+        if stage == "bench":
+            names = method.settings.backends
+            told["backends"] = [self._identity(self.registry.configured("backend", name, {})) for name in names]
+        return told
+
+    def _identity(self, method: Method) -> dict[str, Any]:
+        distribution, version = self.registry.distributions[method.stage, method.name]
+        return {
+            "method": method.name,
+            "settings": method.settings.model_dump(mode="json"),
+            "distribution": distribution,
+            "version": version,
+            "versions": {name: installed(name) for name in method.versions},
+            "fingerprint": fingerprint(*method_files(type(method))),
+        }
+
+    def _glue(self, stage: str) -> tuple[Path, ...]:
+        """The files between Snakemake and the library, which hand a job its settings."""
+        here = Path(__file__).parent
+        return self.scripts / f"{stage}.py", here / "job.py", here / "measured.py"
+
+    def _method(self, stage: str, wildcards: Wildcards) -> Method:
+        if stage == "train":
+            return self.study.method(self.registry, stage, self.study.bases[wildcards.base].train)
+        label = getattr(wildcards, stage)
+        variant, _, amount = label.partition("@")
+        return self.study.method(self.registry, stage, variant, amount or None)
+
+    # --- what the study wants ----------------------------------------------------------------------------------------
+
+    @cached_property
+    def wanted(self) -> list[str]:
+        """The result files of every recipe, in order: what the report is made of."""
+        measures, wanted = self.study.measures, []
+        for recipe in self.recipes:
+            for prefix in recipe.prefixes():
+                folder = str(prefix)
+                wanted += [self.network(folder), *self._history(prefix)]
+                wanted += [self._measure(folder, "evaluate", name) for name in measures.evaluate]
+            dense = str(recipe.prefixes()[0])
+            wanted += [self._measure(dense, "calibrate", name) for name in measures.calibrate]
+            wanted += [self._measure(dense, "spectral_fit", name) for name in measures.spectral_fit]
+            wanted += [self._measure(str(recipe), "bench", name) for name in measures.bench]
+        return list(dict.fromkeys(wanted))
+
+    def _history(self, recipe: Recipe) -> list[str]:
+        last = recipe.steps[-1].stage if recipe.steps else "train"
+        return [f"{self.root}/{recipe}/history.json"] if last in ("train", "finetune", "distill") else []
+
+    @property
+    def claims(self) -> list[str]:
+        """The claims files that the report tests."""
+        return self.study.claims
+
+    def report_job(self, wildcards: Wildcards, input: Any, output: Any) -> str:
+        """Params of the report: its title, its profile, its files, and the code that writes it."""
+        code = fingerprint(self.scripts / "report.py", *library_files("prunery.report"))
+        told = {"title": self.study.title or self.study.study, "profile": self.study.profile, "root": self.root}
+        return json.dumps(told | {"files": code, **_named_files(input, output)}, sort_keys=True)
+
+    @property
+    def imports(self) -> list[str]:
+        """Heavy modules that the study's jobs will want, for the process they are forked from."""
+        used = [method for (stage, _), method in self.registry.methods.items() if stage in ("backend", "bench")]
+        for base in self.study.bases.values():
+            used.append(type(self.study.method(self.registry, "model", base.model)))
+        return sorted({module for method in used for module in method.imports})
+
+    def threads(self, stage: str) -> int:
+        """Cores of one job of a stage: the config's `threads`, else one (small networks are fastest so)."""
+        return self.study.threads.get(stage, 1)
+
+
+def _any_of(names: Any) -> str:
+    return "|".join(re.escape(name) for name in sorted(names))
+
+
+def _base_of(wildcards: Wildcards) -> str:
+    names = dict(wildcards.items())
+    return str(names.get("base") or (names.get("parent") or names["folder"]).split("/")[0])
+
+
+def _named_files(input: Any, output: Any) -> dict[str, Any]:
+    return {"input": {name: _listed(input[name]) for name in input.keys()}, "output": dict(output.items())}
+
+
+def _listed(value: Any) -> list[str]:
+    return [str(value)] if isinstance(value, str) else [str(item) for item in value]

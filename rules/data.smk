@@ -1,0 +1,21 @@
+# Reads a data set once: three fixed splits, as tensors.
+
+
+rule data:
+    input:
+        files=study.data_files,
+    output:
+        data=f"{ROOT}/data={{data}}.safetensors",
+    log:
+        f"logs/{ROOT}/data={{data}}.log",
+    params:
+        job=study.job("data"),
+    threads: study.threads("data")
+    resources:
+        mem_mb=4000,
+        runtime=240,
+        gpu=0,
+    conda:
+        "../envs/cpu.yaml"
+    shell:
+        RUN

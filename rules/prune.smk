@@ -1,0 +1,22 @@
+# Masks weights of the parent network.
+
+
+rule prune:
+    input:
+        parent=f"{ROOT}/{{parent}}/model.json",
+        measured=study.measured("prune"),
+    output:
+        network=f"{ROOT}/{{parent}}/prune={{prune}}/model.json",
+    log:
+        f"logs/{ROOT}/{{parent}}/prune={{prune}}/prune.log",
+    params:
+        job=study.job("prune"),
+    threads: study.threads("prune")
+    resources:
+        mem_mb=4000,
+        runtime=240,
+        gpu=0,
+    conda:
+        "../envs/cpu.yaml"
+    shell:
+        RUN

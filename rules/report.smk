@@ -1,0 +1,24 @@
+# Writes the page, the table and the ledger of claims.
+
+
+rule report:
+    input:
+        results=study.wanted,
+        claims=study.claims,
+    output:
+        page=study.report,
+        table=f"{ROOT}/table.csv",
+        claims=f"{ROOT}/claims.json",
+    log:
+        f"logs/{ROOT}/report.log",
+    params:
+        job=study.report_job,
+    threads: study.threads("report")
+    resources:
+        mem_mb=4000,
+        runtime=240,
+        gpu=0,
+    conda:
+        "../envs/cpu.yaml"
+    shell:
+        RUN

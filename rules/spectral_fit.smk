@@ -1,0 +1,21 @@
+# Fits a law to the singular values of every weight matrix of a network.
+
+
+rule spectral_fit:
+    input:
+        network=f"{ROOT}/{{folder}}/model.json",
+    output:
+        measured=f"{ROOT}/{{folder}}/spectral_fit={{spectral_fit}}.json",
+    log:
+        f"logs/{ROOT}/{{folder}}/spectral_fit={{spectral_fit}}.log",
+    params:
+        job=study.job("spectral_fit"),
+    threads: study.threads("spectral_fit")
+    resources:
+        mem_mb=4000,
+        runtime=240,
+        gpu=0,
+    conda:
+        "../envs/cpu.yaml"
+    shell:
+        RUN

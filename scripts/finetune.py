@@ -1,0 +1,10 @@
+"""Rule finetune: a network and data in, the network trained further out, masks frozen."""
+
+from prunery.finetune import finetune
+from prunery.job import current
+
+job = current()
+parent = job.checkpoint("parent")
+replicas, history = finetune(job.method, parent, job.dataset(), job.progress)
+job.save_json("history", history)
+job.save_child(parent, replicas)

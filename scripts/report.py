@@ -1,0 +1,10 @@
+"""Rule report: every result file in, one page out."""
+
+from pathlib import Path
+
+from prunery.job import current
+from prunery.report import write_report
+
+job = current()
+results, claims = (list(map(Path, job.told["input"].get(name, []))) for name in ("results", "claims"))
+print(write_report(job.told["title"], Path(job.told["root"]), results, claims, job.output("page")))

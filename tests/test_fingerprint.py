@@ -1,0 +1,33 @@
+"""Fingerprints: what changes them and what does not."""
+
+from pathlib import Path
+
+from prunery.fingerprint import fingerprint, library_files, normal_form
+
+
+def _print(tmp_path: Path, text: str) -> str:
+    path = tmp_path / "method.py"
+    path.write_text(text)
+    normal_form.cache_clear()
+    fingerprint.cache_clear()
+    return fingerprint(path)
+
+
+def test_comments_layout_and_docstrings_do_not_count_but_code_does(tmp_path):
+    first = _print(tmp_path, 'def f(x):\n    """One."""\n    return x + 1\n')
+    assert _print(tmp_path, 'def f(x):\n    """Two."""\n    # why\n    return (x + 1)\n') == first
+    assert _print(tmp_path, "def f(x):\n    return x + 2\n") != first
+
+
+def test_moved_folders_agree_and_names_count(tmp_path):
+    for name in ("a/plug/m.py", "b/plug/m.py", "b/plug/n.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("x = 1\n")
+    assert fingerprint(tmp_path / "a/plug/m.py") == fingerprint(tmp_path / "b/plug/m.py")
+    assert fingerprint(tmp_path / "b/plug/m.py") != fingerprint(tmp_path / "b/plug/n.py")
+
+
+def test_a_stage_depends_on_what_it_imports_and_nothing_else():
+    names = {path.name for path in library_files("prunery.prune")}
+    assert {"prune.py", "checkpoint.py", "layers.py", "errors.py"} <= names
+    assert not names & {"bench.py", "report.py", "workflow.py", "config.py", "training.py", "job.py"}
