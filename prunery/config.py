@@ -40,7 +40,7 @@ class Measures(_Strict):
     """Which variants of each measure are taken, and where."""
 
     evaluate: list[str] = Field(["standard"], description="in every folder of every recipe")
-    bench: list[str] = Field([], description="where a recipe ends")
+    bench: dict[str, list[str]] = Field({}, description="of the recipes listed under each variant")
     spectral_fit: list[str] = Field([], description="on every dense network")
     calibrate: list[str] = Field([], description="on every dense network")
 
@@ -92,8 +92,12 @@ class Study(_Strict):
 
     def all_recipes(self) -> list[Recipe]:
         """Every recipe of the config, short spellings written out, without repeats, in order."""
+        return self.written_out(self.recipes)
+
+    def written_out(self, texts: list[str]) -> list[Recipe]:
+        """The recipes that these spellings stand for, without repeats, in order."""
         seeds = {name: str(base.seeds) for name, base in self.bases.items()}
-        return list(dict.fromkeys(parse(path, seeds) for text in self.recipes for path in expand(text)))
+        return list(dict.fromkeys(parse(path, seeds) for text in texts for path in expand(text)))
 
 
 def read_study(config: Mapping[str, Any]) -> Study:
@@ -147,7 +151,8 @@ def check_study(study: Study, registry: Registry) -> list[Recipe]:
     for name, base in study.bases.items():
         _check_base(study, registry, name, base)
     recipes = study.all_recipes()
-    for recipe in recipes:
+    benched = [recipe for texts in study.measures.bench.values() for recipe in study.written_out(texts)]
+    for recipe in dict.fromkeys([*recipes, *benched]):
         for step in recipe.steps:
             _named(f"recipe {recipe}", study.method, registry, step.stage, step.variant, step.amount)
     for stage, names in study.measures:

@@ -212,4 +212,6 @@ def _title(rule: str, told: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    from prunery import job  # scripts import this module by name: there must be one of it, not a second as __main__
+
+    sys.exit(job.main(sys.argv[1:]))

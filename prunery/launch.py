@@ -23,7 +23,7 @@ def main(arguments: list[str]) -> int:
     run = os.environ.get("PRUNERY_RUN")
     connection = _connect(run) if run else None
     if connection is None:
-        return subprocess.run([sys.executable, "-m", "prunery.job", *arguments], check=False).returncode
+        os.execv(sys.executable, [sys.executable, "-m", "prunery.job", *arguments])
     return _ask(connection, arguments)
 
 

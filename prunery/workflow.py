@@ -187,7 +187,8 @@ class Workflow:
             dense = str(recipe.prefixes()[0])
             wanted += [self._measure(dense, "calibrate", name) for name in measures.calibrate]
             wanted += [self._measure(dense, "spectral_fit", name) for name in measures.spectral_fit]
-            wanted += [self._measure(str(recipe), "bench", name) for name in measures.bench]
+        for name, texts in measures.bench.items():
+            wanted += [self._measure(str(recipe), "bench", name) for recipe in self.study.written_out(texts)]
         return list(dict.fromkeys(wanted))
 
     def _history(self, recipe: Recipe) -> list[str]:
