@@ -1,0 +1,118 @@
+"""How much to prune and where: the settings unstructured pruners share, and exact selection by score.
+
+A sparsity is a share of the weights of the `Linear` and `Conv2d` layers that are not excluded: biases, norms and
+embeddings are in no denominator. Imports no torch by itself, so that adapters may import it while configs are parsed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from prunery.contract import Settings
+from prunery.errors import PruneryError, unknown
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float
+    from torch import Tensor
+
+Share = Annotated[float, Field(ge=0, lt=1)]
+
+
+class SparsitySettings(Settings):
+    """Settings of a pruner that ranks single weights."""
+
+    amount = "sparsity"
+    sparsity: float = Field(0.5, ge=0, lt=1, description="share of the weights that end as zero, 0 to below 1")
+    scope: Literal["global", "layer", "profile"] = Field(
+        "global", description="rank all layers together, each layer by itself, or each layer by its own share"
+    )
+    profile: tuple[Share, ...] | dict[str, Share] | None = Field(
+        None,
+        description="shares (0 to below 1) for scope profile: a list in the order of the layers, or a dictionary by "
+        "key or pattern, where layers it does not match take sparsity",
+    )
+    exclude: tuple[str, ...] = Field((), description="patterns (as in a shell) of keys that stay dense and uncounted")
+
+    @model_validator(mode="after")
+    def _scope_and_profile(self) -> SparsitySettings:
+        if (self.scope == "profile") != (self.profile is not None):
+            raise ValueError("scope: profile and the setting profile go together: give both or neither")
+        return self
+
+
+def matching(pattern: str, keys: Iterable[str]) -> list[str]:
+    """The keys a shell pattern matches. Raises `PruneryError` if there is none: the setting would do nothing."""
+    keys = list(keys)
+    found = [key for key in keys if fnmatchcase(key, pattern)]
+    if not found:
+        raise PruneryError(unknown("weight", pattern, keys))
+    return found
+
+
+def included(keys: Iterable[str], exclude: Iterable[str]) -> list[str]:
+    """The keys that no pattern of `exclude` matches, in order. Raises `PruneryError` if none is left."""
+    keys, exclude = list(keys), list(exclude)
+    left_out = {key for pattern in exclude for key in matching(pattern, keys)}
+    left = [key for key in keys if key not in left_out]
+    if not left:
+        raise PruneryError(f"the setting exclude ({', '.join(exclude)}) leaves no layer to prune")
+    return left
+
+
+def layer_shares(keys: list[str], settings: SparsitySettings) -> dict[str, float]:
+    """The share each layer loses under the scopes `layer` and `profile`.
+
+    Raises `PruneryError` if a list does not have one entry per layer, or a pattern of a dictionary matches no key.
+    """
+    profile = settings.profile
+    if isinstance(profile, tuple):
+        if len(profile) != len(keys):
+            raise PruneryError(
+                f"the setting profile has {len(profile)} shares for {len(keys)} layers: {', '.join(keys)}"
+            )
+        return dict(zip(keys, profile, strict=True))
+    shares = dict.fromkeys(keys, settings.sparsity)
+    for pattern, share in (profile or {}).items():
+        shares |= dict.fromkeys(matching(pattern, keys), share)
+    return shares
+
+
+def keep_highest(scores: Mapping[str, Float[Tensor, "..."]], sparsity: float) -> dict[str, Bool[Tensor, "..."]]:
+    """Drop exactly the `int(sparsity * total)` lowest scores of all layers together; True where a weight stays.
+
+    Ties go by position: of equal scores, those of earlier layers and lower flat indices are dropped first.
+    """
+    import torch
+
+    keep = _keep(torch.cat([score.flatten() for score in scores.values()]), sparsity)
+    parts = keep.split([score.numel() for score in scores.values()])
+    return {key: part.reshape(scores[key].shape) for key, part in zip(scores, parts, strict=True)}
+
+
+def _keep(scores: Float[Tensor, " total"], sparsity: float) -> Bool[Tensor, " total"]:
+    import torch
+
+    keep = torch.ones_like(scores, dtype=torch.bool)
+    count = int(sparsity * scores.numel())
+    if count:
+        threshold = scores.kthvalue(count).values
+        below = scores < threshold
+        tied = (scores == threshold).nonzero().flatten()
+        keep[below] = False
+        keep[tied[: count - int(below.sum())]] = False
+    return keep
+
+
+def masks_by_score(
+    scores: Mapping[str, Float[Tensor, "..."]], settings: SparsitySettings
+) -> dict[str, Bool[Tensor, "..."]]:
+    """Masks that drop the lowest scores over the scope that the settings name; excluded layers get none."""
+    keys = included(scores, settings.exclude)
+    if settings.scope == "global":
+        return keep_highest({key: scores[key] for key in keys}, settings.sparsity)
+    shares = layer_shares(keys, settings)
+    return {key: keep_highest({key: scores[key]}, shares[key])[key] for key in keys}
