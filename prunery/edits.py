@@ -24,7 +24,7 @@ def add_masks(network: nn.Module, edit: Edit) -> None:
     for key in edit["keys"]:
         layer = layer_of(network, key)
         if "weight/mask" not in layer._buffers:
-            layer.register_buffer("weight/mask", torch.ones(layer.weight.shape, dtype=torch.bool))
+            layer.register_buffer("weight/mask", torch.ones_like(layer.get_parameter("weight"), dtype=torch.bool))
 
 
 def replace_by_integers(network: nn.Module, edit: Edit) -> None:
@@ -42,7 +42,8 @@ def replay(network: nn.Module, edits: list[Edit]) -> nn.Module:
     """Apply edits in order, in place. Raises `PruneryError` for a kind this version does not know."""
     for edit in edits:
         if edit.get("edit") not in KINDS:
-            raise PruneryError(f"the checkpoint holds an edit of kind {edit.get('edit')!r}, unknown to this version: update Prunery")
+            kind = edit.get("edit")
+            raise PruneryError(f"the checkpoint holds an edit of kind {kind!r}, unknown to this version: update Prunery")
         KINDS[edit["edit"]](network, edit)
     return network
 

@@ -80,11 +80,13 @@ def _runtime_nodes(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def method_files(method: type[Method]) -> tuple[Path, ...]:
-    """The source files of a method: its package without tests, or its single module."""
+    """The source files of a method (its package without tests, or its single module) and the library's that it imports."""
     source = Path(str(sys.modules[method.__module__].__file__))
-    if source.name != "__init__.py":
-        return (source,)
-    return tuple(sorted(p for p in source.parent.rglob("*.py") if not p.name.startswith(("test_", "conftest"))))
+    own = [source]
+    if source.name == "__init__.py":
+        own = [path for path in source.parent.rglob("*.py") if not path.name.startswith(("test_", "conftest"))]
+    borrowed = {file for path in own for module in _imports(path) for file in library_files(module)}
+    return tuple(sorted({*own, *borrowed}))
 
 
 @lru_cache(maxsize=None)

@@ -204,7 +204,7 @@ def _set_threads(count: int) -> None:
     import torch
 
     torch.set_num_threads(count)
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.set_deterministic_debug_mode("warn")
 
 
 def _title(rule: str, told: dict[str, Any]) -> str:

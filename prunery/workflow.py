@@ -19,7 +19,7 @@ from prunery.config import Study, check_study, read_study
 from prunery.contract import TRANSFORMS, Method
 from prunery.datafolder import data_folder
 from prunery.errors import PruneryError
-from prunery.fingerprint import fingerprint, installed, library_files, method_files
+from prunery.fingerprint import PACKAGE, fingerprint, installed, library_files, method_files
 from prunery.recipe import AMOUNT, Recipe, parse
 from prunery.registry import Registry, build_registry
 
@@ -76,7 +76,7 @@ class Workflow:
     @property
     def launcher(self) -> Path:
         """The program that starts a job."""
-        return Path(__file__).parent / "launch.py"
+        return PACKAGE / "launch.py"
 
     def recipe(self, folder: str) -> Recipe:
         """The recipe that a folder below the results folder spells."""
@@ -163,8 +163,7 @@ class Workflow:
 
     def _glue(self, stage: str) -> tuple[Path, ...]:
         """The files between Snakemake and the library, which hand a job its settings."""
-        here = Path(__file__).parent
-        return self.scripts / f"{stage}.py", here / "job.py", here / "measured.py"
+        return self.scripts / f"{stage}.py", PACKAGE / "job.py", PACKAGE / "measured.py"
 
     def _method(self, stage: str, wildcards: Wildcards) -> Method:
         if stage == "train":
@@ -202,7 +201,8 @@ class Workflow:
 
     def report_job(self, wildcards: Wildcards, input: Any, output: Any) -> str:
         """Params of the report: its title, its profile, its files, and the code that writes it."""
-        code = fingerprint(self.scripts / "report.py", *library_files("prunery.report"))
+        page = sorted(path for path in (PACKAGE / "reporting").rglob("*") if path.suffix in (".css", ".js", ".j2"))
+        code = fingerprint(self.scripts / "report.py", *library_files("prunery.report"), *page)
         told = {"title": self.study.title or self.study.study, "profile": self.study.profile, "root": self.root}
         return json.dumps(told | {"files": code, **_named_files(input, output)}, sort_keys=True)
 

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from prunery.fingerprint import fingerprint, library_files, normal_form
+from prunery.fingerprint import fingerprint, library_files, method_files, normal_form
+from prunery.registry import registry
 
 
 def _print(tmp_path: Path, text: str) -> str:
@@ -31,3 +32,9 @@ def test_a_stage_depends_on_what_it_imports_and_nothing_else():
     names = {path.name for path in library_files("prunery.prune")}
     assert {"prune.py", "checkpoint.py", "layers.py", "errors.py"} <= names
     assert not names & {"bench.py", "report.py", "workflow.py", "config.py", "training.py", "job.py"}
+
+
+def test_a_method_answers_for_the_library_modules_it_imports():
+    registered = registry().methods["prune", "magnitude"]
+    assert {"core.py", "sparsity.py"} <= {path.name for path in method_files(registered)}
+    assert not any(path.name.startswith("test_") for path in method_files(registered))
