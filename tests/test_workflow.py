@@ -1,0 +1,147 @@
+"""The whole chain, run by Snakemake as a user runs it, on a study of one's own."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+SNAKEMAKE = Path(sys.executable).parent / "snakemake"
+
+STUDY = {
+    "study": "mine",
+    "title": "A study of my own",
+    "bases": {"net": {"data": "digits", "model": "tiny", "train": "quick", "seeds": "0-1"}},
+    "recipes": [
+        "net/prune={magnitude,seb}@0.5/finetune=quick",
+        "net/prune=magnitude@0.5/distill=quick-kd/quantize=ptq",
+    ],
+    "measures": {"evaluate": ["standard"], "spectral_fit": ["mp"], "bench": {"brief": ["net/quantize=ptq"]}},
+    "model": {"tiny": {"method": "mlp", "settings": {"widths": [24, 24]}}},
+    "train": {"quick": {"method": "supervised", "settings": {"epochs": 2}}},
+    "finetune": {"quick": {"method": "supervised", "settings": {"epochs": 1}}},
+    "distill": {"quick-kd": {"method": "kd", "settings": {"epochs": 1}}},
+    "bench": {"brief": {"method": "latency", "settings": {"backends": ["eager", "onnxruntime"], "rounds": 5}}},
+}
+
+
+class Study:
+    """A folder with a config file in which Snakemake is run, as in the repository's root."""
+
+    def __init__(self, folder: Path, config: dict) -> None:
+        self.folder, self.config = folder, config
+
+    def snakemake(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        (self.folder / "my.yaml").write_text(yaml.safe_dump(self.config))
+        command = [str(SNAKEMAKE), "--snakefile", str(ROOT / "Snakefile"), "--directory", str(self.folder)]
+        command += ["--profile", "none", "--workflow-profile", str(ROOT / "profiles" / "default")]
+        command += ["--configfile", str(self.folder / "my.yaml"), "--cores", "2", *arguments]
+        environment = {name: value for name, value in os.environ.items() if name != "PRUNERY_DATA"}
+        return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=ROOT, check=False)
+
+    def planned(self) -> dict[str, int]:
+        """How many jobs of each rule a run would start now."""
+        answer = self.snakemake("--dry-run")
+        assert answer.returncode == 0, answer.stdout + answer.stderr
+        rows = re.findall(r"^(\w+) +(\d+)$", answer.stdout + answer.stderr, re.MULTILINE)
+        return {rule: int(count) for rule, count in rows if rule not in ("all", "total")}
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory) -> Study:
+    """A study that has run."""
+    made = Study(tmp_path_factory.mktemp("mine"), json.loads(json.dumps(STUDY)))
+    answer = made.snakemake()
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    made.first_run = answer.stderr + answer.stdout
+    return made
+
+
+@pytest.mark.slow
+def test_the_run_leaves_its_results_and_says_so(study):
+    folder = study.folder / "results" / "mine"
+    assert (folder / "report.html").stat().st_size > 10_000
+    assert "net/prune=magnitude@0.5" in (folder / "table.csv").read_text()
+    leaf = folder / "net/seeds=0-1/prune=magnitude@0.5/distill=quick-kd/quantize=ptq"
+    record = json.loads((leaf / "model.json").read_text())
+    assert sorted(record["replicas"]) == ["0", "1"]
+    assert "epoch 2/2" in study.first_run  # progress within jobs
+    assert re.search(r"\d+ of \d+ steps", study.first_run)  # and of the whole
+    figures = json.loads((leaf / "evaluate=standard.json").read_text())["replicas"]["0"]
+    assert figures["test"]["accuracy"] > 0.5
+
+
+@pytest.mark.slow
+def test_masks_survive_tuning_distilling_and_quantizing(study):
+    base = study.folder / "results/mine/net/seeds=0-1/prune=magnitude@0.5"
+    for folder in (base, base / "finetune=quick", base / "distill=quick-kd", base / "distill=quick-kd/quantize=ptq"):
+        replica = json.loads((folder / "model.json").read_text())["replicas"]["0"]["tensors"]
+        weights = [key.removesuffix("/mask") for key in replica if key.endswith("/mask")]
+        size = {key: replica[key]["shape"][0] * replica[key]["shape"][1] for key in weights}
+        masked = sum(replica[f"{key}/mask"]["zeros"] * size[key] for key in weights)
+        zeros = sum(replica[key]["zeros"] * size[key] for key in weights)
+        assert masked == pytest.approx(sum(size.values()) // 2, abs=0.5)
+        assert zeros >= masked - 0.5
+
+
+@pytest.mark.slow
+def test_a_second_run_does_nothing_and_says_so(study):
+    answer = study.snakemake()
+    assert answer.returncode == 0
+    assert "Nothing to be done" in answer.stdout + answer.stderr
+
+
+@pytest.mark.slow
+def test_only_what_depends_on_an_edit_runs_again(study):
+    study.config["finetune"]["quick"]["settings"]["epochs"] = 2
+    assert study.planned() == {"finetune": 2, "evaluate": 2, "report": 1}
+    study.config["finetune"]["quick"]["settings"]["epochs"] = 1
+    assert study.planned() == {}
+    study.config["finetune"]["unused"] = {"method": "supervised", "settings": {"epochs": 9}}
+    assert study.planned() == {}
+    study.config["recipes"].append("net/prune=magnitude@0.5/finetune=quick/quantize=ptq")
+    assert study.planned() == {"calibrate": 1, "quantize": 1, "evaluate": 1, "report": 1}
+    study.config["recipes"].pop()
+    for path in (study.folder / "results").rglob("*"):
+        path.touch()
+    assert study.planned() == {}
+
+
+@pytest.mark.slow
+def test_a_lost_or_altered_tensor_file_is_named_with_the_remedy(study):
+    folder = study.folder / "results/mine/net/seeds=0-1"
+    path = folder / "0.safetensors"
+    kept = path.read_bytes()
+    path.write_bytes(kept[:-1] + b"x")
+    try:
+        answer = study.snakemake("results/mine/net/seeds=0-1/prune=random@0.5/model.json")
+    finally:
+        path.write_bytes(kept)
+    text = answer.stdout + answer.stderr
+    assert answer.returncode == 1
+    assert "0.safetensors is not what was written" in text
+    assert "Traceback" not in text
+
+
+def test_a_mistake_in_the_config_is_one_line_before_any_job(tmp_path):
+    config = json.loads(json.dumps(STUDY)) | {"recipes": ["net/prune=magnitud@0.5"]}
+    answer = Study(tmp_path, config).snakemake()
+    said = [line for line in answer.stderr.splitlines() if line.startswith("prunery:")]
+    assert answer.returncode == 1
+    assert said == [
+        "prunery: recipe net/seeds=0-1/prune=magnitud@0.5: unknown prune variant 'magnitud': did you mean 'magnitude'?"
+    ]
+    assert "Traceback" not in answer.stdout + answer.stderr
+
+
+def test_nothing_of_the_default_config_leaks_into_a_study(tmp_path):
+    answer = Study(tmp_path, json.loads(json.dumps(STUDY))).snakemake("--dry-run")
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    assert "digits-mlp" not in answer.stdout + answer.stderr
