@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 if TYPE_CHECKING:
     import torch
@@ -100,6 +100,17 @@ class Architecture(Method):
         """The settings a checkpoint stores so that `build` needs nothing else (a hub's config spelled out, say)."""
         return self.settings.model_dump(mode="json")
 
+    def origin(self) -> tuple[str, dict[str, Any]]:
+        """Name and settings of the model that rebuilds this network: another one's where this one only wraps it."""
+        return self.name, self.recorded()
+
+    def files(self) -> list[Path]:
+        """Local files that `create` reads (weights, a config), for the cache; called while the Snakefile is parsed.
+
+        Raises `PruneryError` naming a file that is missing.
+        """
+        return []
+
 
 # --- transforms: a network in, a network out -------------------------------------------------------------------------
 
@@ -131,7 +142,7 @@ class Pruner(Method):
     ) -> dict[str, Bool[Tensor, "out ..."]]:
         """True where a weight stays, by key of `weights` (all compressible weights of one network).
 
-        Keys left out are left alone, which must not depend on the values: all replicas get the same masks' keys.
+        Keys left out are left alone, and which they are must not depend on values, so that replicas stay alike.
         `weights` must not be changed. Weights that are zero already may be pruned again: they count as pruned.
         `generator` is seeded from the replica's seed; draw randomness from it alone.
         """
@@ -167,11 +178,19 @@ class Quantizer(Method):
 # --- measures: a network in, figures out -----------------------------------------------------------------------------
 
 
+class CalibrationSettings(Settings):
+    """Settings that every calibrator has: which data it sees."""
+
+    samples: int = Field(256, ge=1, description="training samples drawn at random (all, if there are fewer)")
+    batch: int = Field(64, ge=1, description="samples at a time; bounds the memory")
+    seed: int = Field(0, ge=0, description="seed of the draw")
+
+
 class Calibrator(Method):
     """Statistics of activations or gradients over data, in bounded memory."""
 
     stage = "calibrate"
-    samples: ClassVar[str] = "samples"
+    Settings: ClassVar[type[CalibrationSettings]] = CalibrationSettings
 
     @abstractmethod
     def measure(
@@ -187,13 +206,26 @@ class SpectralFitter(Method):
 
     @abstractmethod
     def fit(self, matrix: Float[Tensor, "rows columns"]) -> dict[str, Any]:
-        """Figures (floats, ints, lists of them) of one weight; convolutions come as `[out, in * kh * kw]`."""
+        """Figures (floats, ints, lists of them) of one weight; convolutions come as `[out, in * kh * kw]`.
+
+        Called from several threads at once, one matrix each.
+        """
 
 
 class Evaluator(Method):
-    """Figures of a network over the validation and test splits."""
+    """Figures of a network over the validation and test splits. The settings hold `batch`, samples at a time."""
 
     stage = "evaluate"
+
+    @abstractmethod
+    def figures(
+        self, network: nn.Module, dense: nn.Module, batches: Iterable[tuple[Tensor, Int[Tensor, " batch"]]]
+    ) -> dict[str, float]:
+        """Figures of one network over the (inputs, labels) of one split, by name.
+
+        `dense` is the recipe's dense network of the same seed; it is `network` itself where that is the dense one.
+        Both are in evaluation mode, on the device of the batches.
+        """
 
 
 class Bencher(Method):
