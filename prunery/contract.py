@@ -56,6 +56,10 @@ class Method(ABC):
         """Measurements of the parent network this method reads, such as `("calibrate=activations",)`."""
         return ()
 
+    def uses(self) -> tuple[tuple[str, str], ...]:
+        """(stage, name) of other methods this one calls, such as a bench's backends: their code counts as its own."""
+        return ()
+
 
 # --- where networks and data come from -------------------------------------------------------------------------------
 

@@ -105,6 +105,11 @@ class Workflow:
         source: Any = self.study.method(self.registry, "data", wildcards.data)
         return [str(path) for path in source.files(data_folder(self.study.data_folder))]
 
+    def weights(self, wildcards: Wildcards) -> list[str]:
+        """Input: the local files with first values that a base's model names."""
+        model: Any = self.study.method(self.registry, "model", self.study.bases[wildcards.base].model)
+        return [str(path) for path in model.files()]
+
     def measured(self, stage: str) -> Callable[[Wildcards], list[str]]:
         """Input function: the measurements of the parent that the stage's method needs."""
 
@@ -146,8 +151,7 @@ class Workflow:
         if stage == "train":
             told |= {"variant": base.train, "seeds": wildcards.seeds}
         if stage == "bench":
-            names = method.settings.backends
-            told["backends"] = [self._identity(self.registry.configured("backend", name, {})) for name in names]
+            told["backends"] = [self._identity(self.registry.configured(*used, {})) for used in method.uses()]
         return told
 
     def _identity(self, method: Method) -> dict[str, Any]:
@@ -158,8 +162,13 @@ class Workflow:
             "distribution": distribution,
             "version": version,
             "versions": {name: installed(name) for name in method.versions},
-            "fingerprint": fingerprint(*method_files(type(method))),
+            "fingerprint": fingerprint(*self._code(method)),
         }
+
+    def _code(self, method: Method) -> list[Path]:
+        """The sources of a method and of the methods it calls."""
+        called = [self.registry.get(stage, name) for stage, name in method.uses()]
+        return sorted({file for used in (type(method), *called) for file in method_files(used)})
 
     def _glue(self, stage: str) -> tuple[Path, ...]:
         """The files between Snakemake and the library, which hand a job its settings."""

@@ -4,6 +4,7 @@
 rule train:
     input:
         data=study.data,
+        weights=study.weights,
     output:
         network=f"{ROOT}/{{base}}/seeds={{seeds}}/model.json",
         history=f"{ROOT}/{{base}}/seeds={{seeds}}/history.json",

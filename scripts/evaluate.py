@@ -4,5 +4,6 @@ from prunery.evaluate import evaluate
 from prunery.job import current
 
 job = current()
-figures = evaluate(job.method, job.checkpoint("network"), job.checkpoint("dense"), job.dataset())
+networks = job.checkpoint("network"), job.checkpoint("dense")
+figures = evaluate(job.method, *networks, job.dataset(), job.path("network").parent)
 job.save_json("measured", figures)
