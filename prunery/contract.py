@@ -10,12 +10,21 @@ as in the state dict (`blocks.0.fc1.weight`). *Compressible* are the weights of 
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from abc import abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from prunery.measuring import (
+    Backend,
+    Bencher,
+    BenchSettings,
+    CalibrationSettings,
+    Calibrator,
+    Evaluator,
+    SpectralFitter,
+)
+from prunery.method import Method, Settings
 
 if TYPE_CHECKING:
     import torch
@@ -27,38 +36,6 @@ if TYPE_CHECKING:
 
 # What a need is called (`activations`, `mp`) -> key of the weight -> what was measured of it.
 Measured = Mapping[str, Mapping[str, Mapping[str, Any]]]
-
-
-class Settings(BaseModel):
-    """Settings of a method: frozen, unknown keys refused. Describe each field with its range and unit."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    amount: ClassVar[str | None] = None
-    """The field that `@0.5` behind a variant's name sets; none where the method has no main amount."""
-
-
-class Method(ABC):
-    """A named method of one stage. Subclasses are final: never subclass a method that is registered."""
-
-    stage: ClassVar[str]
-    name: ClassVar[str]
-    Settings: ClassVar[type[Settings]] = Settings
-    imports: ClassVar[tuple[str, ...]] = ()
-    """Heavy modules that jobs using this method import; they are loaded once a run instead of once a job."""
-    versions: ClassVar[tuple[str, ...]] = ()
-    """Distributions whose installed version decides the result: a new version runs the jobs again."""
-
-    def __init__(self, settings: Any = None) -> None:
-        self.settings: Any = settings if settings is not None else self.Settings()
-
-    def needs(self) -> tuple[str, ...]:
-        """Measurements of the parent network this method reads, such as `("calibrate=activations",)`."""
-        return ()
-
-    def uses(self) -> tuple[tuple[str, str], ...]:
-        """(stage, name) of other methods this one calls, such as a bench's backends: their code counts as its own."""
-        return ()
 
 
 # --- where networks and data come from -------------------------------------------------------------------------------
@@ -161,9 +138,7 @@ class LayerPruner(Pruner):
     ) -> Bool[Tensor, "out ..."]:
         """True where a weight of this layer stays."""
 
-    def masks(
-        self, weights: Mapping[str, Tensor], measured: Measured, generator: torch.Generator
-    ) -> dict[str, Tensor]:
+    def masks(self, weights: Mapping[str, Tensor], measured: Measured, generator: torch.Generator) -> dict[str, Tensor]:
         return {key: self.mask(key, weight, measured, generator) for key, weight in weights.items()}
 
 
@@ -173,95 +148,8 @@ class Quantizer(Method):
     stage = "quantize"
 
     @abstractmethod
-    def plan(
-        self, weights: Mapping[str, Float[Tensor, "out ..."]], measured: Measured
-    ) -> dict[str, IntegerPlan]:
+    def plan(self, weights: Mapping[str, Float[Tensor, "out ..."]], measured: Measured) -> dict[str, IntegerPlan]:
         """Integer weights, their scales and the activations' scales, by key; keys left out stay in floating point."""
-
-
-# --- measures: a network in, figures out -----------------------------------------------------------------------------
-
-
-class CalibrationSettings(Settings):
-    """Settings that every calibrator has: which data it sees."""
-
-    samples: int = Field(256, ge=1, description="training samples drawn at random (all, if there are fewer)")
-    batch: int = Field(64, ge=1, description="samples at a time; bounds the memory")
-    seed: int = Field(0, ge=0, description="seed of the draw")
-
-
-class Calibrator(Method):
-    """Statistics of activations or gradients over data, in bounded memory."""
-
-    stage = "calibrate"
-    Settings: ClassVar[type[CalibrationSettings]] = CalibrationSettings
-
-    @abstractmethod
-    def measure(
-        self, network: nn.Module, batches: Iterable[tuple[Tensor, Int[Tensor, " batch"]]]
-    ) -> dict[str, dict[str, Tensor]]:
-        """Statistics by key of the weight, each a dictionary of tensors; `batches` are (inputs, labels)."""
-
-
-class SpectralFitter(Method):
-    """A law fitted to the singular values of one weight matrix."""
-
-    stage = "spectral_fit"
-
-    @abstractmethod
-    def fit(self, matrix: Float[Tensor, "rows columns"]) -> dict[str, Any]:
-        """Figures (floats, ints, lists of them) of one weight; convolutions come as `[out, in * kh * kw]`.
-
-        Called from several threads at once, one matrix each.
-        """
-
-
-class Evaluator(Method):
-    """Figures of a network over the validation and test splits. The settings hold `batch`, samples at a time."""
-
-    stage = "evaluate"
-
-    @abstractmethod
-    def figures(
-        self, network: nn.Module, dense: nn.Module, batches: Iterable[tuple[Tensor, Int[Tensor, " batch"]]]
-    ) -> dict[str, float]:
-        """Figures of one network over the (inputs, labels) of one split, by name.
-
-        `dense` is the recipe's dense network of the same seed; it is `network` itself where that is the dense one.
-        Both are in evaluation mode, on the device of the batches.
-        """
-
-
-class Bencher(Method):
-    """Latency and throughput of a network beside its dense parent."""
-
-    stage = "bench"
-
-
-class Backend(Method):
-    """Something that runs networks: a runtime on a device."""
-
-    stage = "backend"
-    precisions: ClassVar[tuple[str, ...]] = ("fp32",)
-    """Which of `fp32` and `int8` this backend can run with real kernels of that precision."""
-
-    @abstractmethod
-    def available(self) -> str | None:
-        """Why this backend cannot run here, in one line; None if it can."""
-
-    @abstractmethod
-    def prepare(
-        self, network: nn.Module, example: Tensor, folder: Path, threads: int
-    ) -> Callable[[Tensor], Tensor]:
-        """Compile the network for inputs of the example's shape; the callable returns logits.
-
-        `folder` is empty and private to this call (for exported files).
-        """
-
-    def integer_share(self, run: Callable[[Tensor], Tensor], example: Tensor) -> float | None:
-        """Share of the compute operators (convolutions, matrix products) that ran in integers, from the backend's own
-        profile of `run`; None where the backend does not say."""
-        return None
 
 
 BASES: dict[str, type[Method]] = {
@@ -285,3 +173,25 @@ TRANSFORMS = ("prune", "finetune", "distill", "quantize")
 
 MEASURES = ("calibrate", "spectral_fit", "evaluate", "bench")
 """Stages that add a file to a folder."""
+
+__all__ = [
+    "BASES",
+    "MEASURES",
+    "TRANSFORMS",
+    "Architecture",
+    "Backend",
+    "BenchSettings",
+    "Bencher",
+    "CalibrationSettings",
+    "Calibrator",
+    "DataSource",
+    "Evaluator",
+    "LayerPruner",
+    "Learner",
+    "Measured",
+    "Method",
+    "Pruner",
+    "Quantizer",
+    "Settings",
+    "SpectralFitter",
+]

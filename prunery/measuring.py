@@ -1,0 +1,126 @@
+"""The contracts of the measures: a network in, figures out. Importing this module imports no torch."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import Field
+
+from prunery.method import Method, Settings
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int
+    from torch import Tensor, nn
+
+
+class CalibrationSettings(Settings):
+    """Settings that every calibrator has: which data it sees."""
+
+    samples: int = Field(256, ge=1, description="training samples drawn at random (all, if there are fewer)")
+    batch: int = Field(64, ge=1, description="samples at a time; bounds the memory")
+    seed: int = Field(0, ge=0, description="seed of the draw")
+
+
+class Calibrator(Method):
+    """Statistics of activations or gradients over data, in bounded memory."""
+
+    stage = "calibrate"
+    Settings: ClassVar[type[CalibrationSettings]] = CalibrationSettings
+
+    @abstractmethod
+    def measure(
+        self, network: nn.Module, batches: Iterable[tuple[Tensor, Int[Tensor, " batch"]]]
+    ) -> dict[str, dict[str, Tensor]]:
+        """Statistics by key of the weight, each a dictionary of tensors; `batches` are (inputs, labels)."""
+
+
+class SpectralFitter(Method):
+    """A law fitted to the singular values of one weight matrix."""
+
+    stage = "spectral_fit"
+
+    @abstractmethod
+    def fit(self, matrix: Float[Tensor, "rows columns"]) -> dict[str, Any]:
+        """Figures (floats, ints, lists of them) of one weight; convolutions come as `[out, in * kh * kw]`.
+
+        Called from several threads at once, one matrix each.
+        """
+
+
+class Evaluator(Method):
+    """Figures of a network over the validation and test splits. The settings hold `batch`, samples at a time."""
+
+    stage = "evaluate"
+
+    @abstractmethod
+    def figures(
+        self, network: nn.Module, dense: nn.Module, batches: Iterable[tuple[Tensor, Int[Tensor, " batch"]]]
+    ) -> dict[str, float]:
+        """Figures of one network over the (inputs, labels) of one split, by name.
+
+        `dense` is the recipe's dense network of the same seed; it is `network` itself where that is the dense one.
+        Both are in evaluation mode, on the device of the batches.
+        """
+
+
+class BenchSettings(Settings):
+    """Settings that every bencher has: what is run, where, and how closely it must agree with eager."""
+
+    backends: tuple[str, ...] = Field(
+        ("eager", "onnxruntime", "openvino"), min_length=1, description="backends by name, timed one after the other"
+    )
+    batch: int = Field(1, ge=1, description="samples per call")
+    threads: int | None = Field(None, ge=1, description="cores a backend may use; null: as many as the job has")
+    replica: int | None = Field(None, ge=0, description="seed of the network that is timed; null: the first")
+    samples: int = Field(512, ge=1, description="test samples that outputs are compared on (all, if there are fewer)")
+    tolerance: float = Field(
+        0.001, gt=0, description="fp32: largest difference to the eager logits allowed, relative to the largest logit"
+    )
+    agreement: float = Field(
+        0.98, ge=0, le=1, description="int8: least share of samples to be given the class that the eager network gives"
+    )
+
+
+class Bencher(Method):
+    """Latency and throughput of a network beside its dense parent."""
+
+    stage = "bench"
+    Settings: ClassVar[type[BenchSettings]] = BenchSettings
+
+    @abstractmethod
+    def times(self, network: Callable[[], Any], dense: Callable[[], Any]) -> tuple[list[float], list[float]]:
+        """Seconds of one call of each, round by round, the two taken in turns; warm-up is left out.
+
+        Both answer once their work is done, also on a GPU.
+        """
+
+
+class Backend(Method):
+    """Something that runs networks: a runtime on a device."""
+
+    stage = "backend"
+    precisions: ClassVar[tuple[str, ...]] = ("fp32",)
+    """Which of `fp32` and `int8` this backend can run with real kernels of that precision."""
+
+    @abstractmethod
+    def available(self) -> str | None:
+        """Why this backend cannot run here, in one line; None if it can."""
+
+    def place(self, inputs: Tensor) -> Tensor:
+        """Inputs where this backend wants them (on a GPU, say); done before times are taken."""
+        return inputs
+
+    @abstractmethod
+    def prepare(self, network: nn.Module, example: Tensor, folder: Path, threads: int) -> Callable[[Tensor], Tensor]:
+        """Compile the network for inputs of the example's shape; the callable returns logits, finished ones.
+
+        `folder` is private to this network and this shape: a file exported there serves every backend that reads it.
+        """
+
+    def integer_share(self, run: Callable[[Tensor], Tensor], example: Tensor) -> float | None:
+        """Share of the compute operators (convolutions, matrix products) that ran in integers, from the backend's own
+        profile of `run`; None where the backend does not say."""
+        return None

@@ -1,0 +1,42 @@
+"""What every method is: a name, a stage, and one frozen settings object. Importing this module imports no torch."""
+
+from __future__ import annotations
+
+from abc import ABC
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Settings(BaseModel):
+    """Settings of a method: frozen, unknown keys refused. Describe each field with its range and unit."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    amount: ClassVar[str | None] = None
+    """The field that `@0.5` behind a variant's name sets; none where the method has no main amount."""
+    argument: ClassVar[str | None] = None
+    """The field that `resnet18` in `model: timm:resnet18` sets; none where the method is not spelled so."""
+
+
+class Method(ABC):
+    """A named method of one stage. Subclasses are final: never subclass a method that is registered."""
+
+    stage: ClassVar[str]
+    name: ClassVar[str]
+    Settings: ClassVar[type[Settings]] = Settings
+    imports: ClassVar[tuple[str, ...]] = ()
+    """Heavy modules that jobs using this method import; they are loaded once a run instead of once a job."""
+    versions: ClassVar[tuple[str, ...]] = ()
+    """Distributions whose installed version decides the result: a new version runs the jobs again."""
+
+    def __init__(self, settings: Any = None) -> None:
+        self.settings: Any = settings if settings is not None else self.Settings()
+
+    def needs(self) -> tuple[str, ...]:
+        """Measurements of the parent network this method reads, such as `("calibrate=activations",)`."""
+        return ()
+
+    def uses(self) -> tuple[tuple[str, str], ...]:
+        """(stage, name) of other methods this one calls, such as a bench's backends: their code counts as its own."""
+        return ()
