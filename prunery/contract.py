@@ -139,6 +139,7 @@ class LayerPruner(Pruner):
         """True where a weight of this layer stays."""
 
     def masks(self, weights: Mapping[str, Tensor], measured: Measured, generator: torch.Generator) -> dict[str, Tensor]:
+        """`mask` of every layer."""
         return {key: self.mask(key, weight, measured, generator) for key, weight in weights.items()}
 
 

@@ -16,6 +16,12 @@ import time
 from pathlib import Path
 
 START_SECONDS = 120
+# The temporaries of small networks are freed and asked for again at every step: keep them from the kernel.
+ALLOCATOR = {
+    "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
+    "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
+    "MALLOC_TOP_PAD_": str(1 << 26),
+}
 
 
 def main(arguments: list[str]) -> int:
@@ -23,7 +29,7 @@ def main(arguments: list[str]) -> int:
     run = os.environ.get("PRUNERY_RUN")
     connection = _connect(run) if run else None
     if connection is None:
-        os.execv(sys.executable, [sys.executable, "-m", "prunery.job", *arguments])
+        os.execve(sys.executable, [sys.executable, "-m", "prunery.job", *arguments], {**os.environ, **ALLOCATOR})
     return _ask(connection, arguments)
 
 
@@ -60,7 +66,10 @@ def _try(path: Path) -> socket.socket | None:
 def _start(path: Path, run: str) -> socket.socket | None:
     command = [sys.executable, "-m", "prunery.warm", str(path), run]
     quiet = subprocess.DEVNULL
-    process = subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=quiet, start_new_session=True)
+    environment = {**os.environ, **ALLOCATOR}
+    process = subprocess.Popen(
+        command, env=environment, stdin=quiet, stdout=quiet, stderr=quiet, start_new_session=True
+    )
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         if connection := _try(path):

@@ -1,0 +1,39 @@
+"""The stage `finetune`: a checkpoint's networks trained on, masks frozen."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+
+from torch import nn
+
+from prunery.checkpoint import Checkpoint, Replica
+from prunery.contract import Learner
+from prunery.data import Dataset
+from prunery.history import History, Progress
+from prunery.network import architecture
+from prunery.training import fit
+
+
+def finetune(
+    learner: Learner, parent: Checkpoint, dataset: Dataset, progress: Progress
+) -> tuple[dict[int, Replica], History]:
+    """Train copies of the parent's networks; edits carry over, weights that a mask holds at zero stay there.
+
+    Raises `PruneryError` for a quantized parent and for a loss that is not finite.
+    """
+    return train_copies(learner, parent, dataset, progress)
+
+
+def train_copies(
+    learner: Learner,
+    parent: Checkpoint,
+    dataset: Dataset,
+    progress: Progress,
+    teachers: dict[int, nn.Module] | None = None,
+) -> tuple[dict[int, Replica], History]:
+    """Copies of the parent's replicas, trained together where the family allows it and they share their edits."""
+    replicas = {seed: Replica(deepcopy(one.network), list(one.edits)) for seed, one in parent.replicas.items()}
+    edits = [replica.edits for replica in replicas.values()]
+    batched = architecture(parent.origin).batched and all(one == edits[0] for one in edits)
+    networks = {seed: replica.network for seed, replica in replicas.items()}
+    return replicas, fit(learner, networks, dataset, batched, progress, teachers)

@@ -1,0 +1,77 @@
+"""Optimizers, learning-rate schedules, precision, and what happens to optimizer states when replicas leave."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import Tensor
+from torch.optim import SGD, Adam, AdamW, Optimizer
+
+from prunery.replicas import Ensemble
+from prunery.trainsettings import TrainingSettings
+
+
+def make_optimizer(ensemble: Ensemble, settings: TrainingSettings) -> Optimizer:
+    """The optimizer of an ensemble; fused kernels, so that a step costs a few calls whatever the number of tensors."""
+    decayed: list[Tensor] = []
+    exempt: list[Tensor] = []
+    for value in ensemble.trainable.values():
+        vector = ensemble.by_replica(value).dim() <= 2
+        (exempt if vector and not settings.decay_vectors else decayed).append(value)
+    groups = [
+        {"params": decayed, "weight_decay": settings.weight_decay},
+        {"params": exempt, "weight_decay": 0.0},
+    ]
+    groups = [group for group in groups if group["params"]]
+    if settings.optimizer == "sgd":
+        nesterov = settings.nesterov and settings.momentum > 0
+        return SGD(groups, settings.learning_rate, momentum=settings.momentum, nesterov=nesterov, fused=True)
+    kind = {"adam": Adam, "adamw": AdamW}[settings.optimizer]
+    return kind(groups, settings.learning_rate, fused=True)
+
+
+def set_rate(optimizer: Optimizer, rate: float) -> None:
+    """Set the learning rate of the next step."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+
+
+def learning_rate(settings: TrainingSettings, step: int, steps_per_epoch: int) -> float:
+    """The rate of optimizer step `step` (from 0): linear warm-up, then the schedule over the steps that remain."""
+    warmup = settings.warmup_steps
+    if step < warmup:
+        return settings.learning_rate * (step + 1) / warmup
+    remaining = max(1, settings.epochs * steps_per_epoch - warmup)
+    done = (step - warmup) / remaining
+    if settings.schedule == "cosine":
+        return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+    if settings.schedule == "linear":
+        return settings.learning_rate * (1 - done)
+    if settings.schedule == "step":
+        return settings.learning_rate * settings.step_factor ** (step // steps_per_epoch // settings.step_epochs)
+    return settings.learning_rate
+
+
+def keep_rows(optimizer: Optimizer, rows: Sequence[int]) -> None:
+    """Drop the states of replicas that left; states carry the replicas on their leading axis as the parameters do."""
+    for state in optimizer.state.values():
+        for name, value in state.items():
+            if isinstance(value, Tensor) and value.dim() > 0:
+                state[name] = value[list(rows)]
+
+
+def mixed_precision(precision: str, device: torch.device) -> AbstractContextManager[object]:
+    """Autocast to bf16 where that is asked for and the device computes in it, else nothing."""
+    if precision == "fp32" or not _computes_bf16(device):
+        return nullcontext()
+    return torch.autocast(device.type, dtype=torch.bfloat16, cache_enabled=False)
+
+
+def _computes_bf16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    supported: bool = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return supported
