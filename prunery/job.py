@@ -1,6 +1,6 @@
 """One job of the workflow: from the command line that Snakemake runs to a call into the library, and back to files.
 
-`python -m prunery.job RULE --job JSON --log FILE --threads N` runs `scripts/RULE.py`, which asks `current()` for its
+`python -m prunery.job RULE --job JSON --files JSON --log FILE --threads N` runs `scripts/RULE.py`, which asks `current()` for its
 inputs. Whatever goes wrong ends here: a user's mistake as one line, anything else as one line and a traceback in the
 log; both with exit code 1.
 """
@@ -149,7 +149,7 @@ def main(arguments: Iterable[str]) -> int:
     """Run one job; returns the exit code."""
     options = _options(arguments)
     _start_logging(options.log)
-    told = json.loads(options.job)
+    told = json.loads(options.job) | json.loads(options.files)
     try:
         _run(options, told)
     except PruneryError as error:
@@ -169,7 +169,7 @@ def main(arguments: Iterable[str]) -> int:
 def _options(arguments: Iterable[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="prunery.job", description=__doc__)
     parser.add_argument("rule")
-    for name in ("--job", "--scripts"):
+    for name in ("--job", "--files", "--scripts"):
         parser.add_argument(name, required=True)
     parser.add_argument("--log", type=Path, required=True)
     parser.add_argument("--threads", type=int, default=1)

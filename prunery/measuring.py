@@ -90,6 +90,10 @@ class Bencher(Method):
     stage = "bench"
     Settings: ClassVar[type[BenchSettings]] = BenchSettings
 
+    def uses(self) -> tuple[tuple[str, str], ...]:
+        """The backends."""
+        return tuple(("backend", name) for name in self.settings.backends)
+
     @abstractmethod
     def times(self, network: Callable[[], Any], dense: Callable[[], Any]) -> tuple[list[float], list[float]]:
         """Seconds of one call of each, round by round, the two taken in turns; warm-up is left out.

@@ -20,7 +20,7 @@ from prunery.contract import TRANSFORMS, Method
 from prunery.datafolder import data_folder
 from prunery.errors import PruneryError
 from prunery.fingerprint import PACKAGE, fingerprint, installed, library_files, method_files
-from prunery.recipe import AMOUNT, Recipe, parse
+from prunery.recipe import AMOUNT, Recipe, file_name, parse
 from prunery.registry import Registry, build_registry
 
 Wildcards = Any  # Snakemake's namedlist of wildcard values: attributes by name
@@ -66,12 +66,18 @@ class Workflow:
         steps = "|".join(f"{stage}={variants[stage]}" for stage in TRANSFORMS)
         dense = rf"(?:{_any_of(self.study.bases)})/seeds=\d+-\d+"
         folder = rf"{dense}(?:/(?:{steps}))*"
-        plain = {"base": _any_of(self.study.bases), "seeds": r"\d+-\d+", "data": self._names_of("data")}
+        plain = {"base": _any_of(self.study.bases), "seeds": r"\d+-\d+", "data": _any_of(self.data_names)}
         return {**plain, **variants, "parent": folder, "folder": folder}
 
     def _names_of(self, stage: str) -> str:
         names = {*self.study.variants(stage), *self.registry.names(stage)}
         return rf"(?:{_any_of(names)})" + (rf"(?:@{AMOUNT})?" if stage in TRANSFORMS else "")
+
+    @cached_property
+    def data_names(self) -> dict[str, str]:
+        """What stands behind `data=` in file names -> what the config calls it."""
+        bases = [base.data for base in self.study.bases.values()]
+        return {file_name(name): name for name in (*self.study.data, *self.registry.names("data"), *bases)}
 
     @property
     def launcher(self) -> Path:
@@ -98,11 +104,11 @@ class Workflow:
 
     def data(self, wildcards: Wildcards) -> str:
         """Input: the prepared data file of the base a path starts with."""
-        return f"{self.root}/data={self.study.bases[_base_of(wildcards)].data}.safetensors"
+        return f"{self.root}/data={file_name(self.study.bases[_base_of(wildcards)].data)}.safetensors"
 
     def data_files(self, wildcards: Wildcards) -> list[str]:
         """Input: the user's files that a data source reads."""
-        source: Any = self.study.method(self.registry, "data", wildcards.data)
+        source: Any = self._method("data", wildcards)
         return [str(path) for path in source.files(data_folder(self.study.data_folder))]
 
     def weights(self, wildcards: Wildcards) -> list[str]:
@@ -131,19 +137,23 @@ class Workflow:
 
     # --- what a job is told ------------------------------------------------------------------------------------------
 
-    def job(self, stage: str) -> Callable[..., str]:
-        """Params function: everything a job of this stage must know, as JSON with sorted keys."""
+    def job(self, stage: str) -> Callable[[Wildcards], str]:
+        """Params function: what a job of this stage must know, as JSON with sorted keys.
 
-        def describe(wildcards: Wildcards, input: Any, output: Any) -> str:
-            return json.dumps(self._told(stage, wildcards) | _named_files(input, output), sort_keys=True)
+        It takes wildcards only: Snakemake compares no params that are derived from input or output.
+        """
+        return lambda wildcards: json.dumps(self._told(stage, wildcards), sort_keys=True)
 
-        return describe
+    def files(self, wildcards: Wildcards, input: Any, output: Any) -> str:
+        """Params function: the job's files by name, as JSON."""
+        named = {name: [input[name]] if isinstance(input[name], str) else list(input[name]) for name in input.keys()}
+        return json.dumps({"input": named, "output": dict(output.items())}, sort_keys=True)
 
     def _told(self, stage: str, wildcards: Wildcards) -> dict[str, Any]:
         method = self._method(stage, wildcards)
         told = {"stage": stage, "variant": getattr(wildcards, stage, ""), **self._identity(method)}
         code = (*library_files(f"prunery.{stage}"), *self._glue(stage))
-        told |= {"plugins": self.study.plugins, "files": fingerprint(*code)}
+        told |= {"plugins": self.study.plugins, "code": fingerprint(*code)}
         if stage == "data":
             return told | {"data_folder": self.study.data_folder}
         base = self.study.bases[_base_of(wildcards)]
@@ -177,6 +187,8 @@ class Workflow:
     def _method(self, stage: str, wildcards: Wildcards) -> Method:
         if stage == "train":
             return self.study.method(self.registry, stage, self.study.bases[wildcards.base].train)
+        if stage == "data":
+            return self.study.method(self.registry, stage, self.data_names[wildcards.data])
         label = getattr(wildcards, stage)
         variant, _, amount = label.partition("@")
         return self.study.method(self.registry, stage, variant, amount or None)
@@ -208,12 +220,12 @@ class Workflow:
         """The claims files that the report tests."""
         return self.study.claims
 
-    def report_job(self, wildcards: Wildcards, input: Any, output: Any) -> str:
-        """Params of the report: its title, its profile, its files, and the code that writes it."""
+    def report_job(self) -> str:
+        """Params of the report: its title, its profile, and the code that writes it."""
         page = sorted(path for path in (PACKAGE / "reporting").rglob("*") if path.suffix in (".css", ".js", ".j2"))
         code = fingerprint(self.scripts / "report.py", *library_files("prunery.report"), *page)
         told = {"title": self.study.title or self.study.study, "profile": self.study.profile, "root": self.root}
-        return json.dumps(told | {"files": code, **_named_files(input, output)}, sort_keys=True)
+        return json.dumps(told | {"code": code}, sort_keys=True)
 
     @property
     def imports(self) -> list[str]:
@@ -235,11 +247,3 @@ def _any_of(names: Any) -> str:
 def _base_of(wildcards: Wildcards) -> str:
     names = dict(wildcards.items())
     return str(names.get("base") or (names.get("parent") or names["folder"]).split("/")[0])
-
-
-def _named_files(input: Any, output: Any) -> dict[str, Any]:
-    return {"input": {name: _listed(input[name]) for name in input.keys()}, "output": dict(output.items())}
-
-
-def _listed(value: Any) -> list[str]:
-    return [str(value)] if isinstance(value, str) else [str(item) for item in value]

@@ -12,6 +12,7 @@ rule bench:
         f"logs/{ROOT}/{{folder}}/bench={{bench}}.log",
     params:
         job=study.job("bench"),
+        files=study.files,
     threads: workflow.cores  # alone on the machine: its times are the result
     resources:
         mem_mb=4000,

@@ -11,6 +11,7 @@ rule calibrate:
         f"logs/{ROOT}/{{folder}}/calibrate={{calibrate}}.log",
     params:
         job=study.job("calibrate"),
+        files=study.files,
     threads: study.threads("calibrate")
     resources:
         mem_mb=4000,

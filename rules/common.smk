@@ -19,7 +19,8 @@ SCRIPTS = str(HERE / "scripts")
 # How a job's process is started: see prunery/launch.py. The template below is the same everywhere, so that a moved
 # checkout reruns nothing.
 LAUNCH = shlex.join([sys.executable, "-I", "-S", str(study.launcher)])
-RUN = "{LAUNCH} {rule} --scripts {SCRIPTS:q} --job {params.job:q} --log {log:q} --threads {threads}"
+RUN = "{LAUNCH} {rule} --scripts {SCRIPTS:q} --job {params.job:q}"
+RUN += " --files {params.files:q} --log {log:q} --threads {threads}"
 
 if workflow.is_main_process:
     os.environ["PRUNERY_RUN"] = str(os.getpid())

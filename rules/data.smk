@@ -10,6 +10,7 @@ rule data:
         f"logs/{ROOT}/data={{data}}.log",
     params:
         job=study.job("data"),
+        files=study.files,
     threads: study.threads("data")
     resources:
         mem_mb=4000,

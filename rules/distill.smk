@@ -13,6 +13,7 @@ rule distill:
         f"logs/{ROOT}/{{parent}}/distill={{distill}}/distill.log",
     params:
         job=study.job("distill"),
+        files=study.files,
     threads: study.threads("distill")
     resources:
         mem_mb=4000,

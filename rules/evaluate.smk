@@ -12,6 +12,7 @@ rule evaluate:
         f"logs/{ROOT}/{{folder}}/evaluate={{evaluate}}.log",
     params:
         job=study.job("evaluate"),
+        files=study.files,
     threads: study.threads("evaluate")
     resources:
         mem_mb=4000,

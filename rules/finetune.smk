@@ -12,6 +12,7 @@ rule finetune:
         f"logs/{ROOT}/{{parent}}/finetune={{finetune}}/finetune.log",
     params:
         job=study.job("finetune"),
+        files=study.files,
     threads: study.threads("finetune")
     resources:
         mem_mb=4000,

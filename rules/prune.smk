@@ -11,6 +11,7 @@ rule prune:
         f"logs/{ROOT}/{{parent}}/prune={{prune}}/prune.log",
     params:
         job=study.job("prune"),
+        files=study.files,
     threads: study.threads("prune")
     resources:
         mem_mb=4000,

@@ -11,6 +11,7 @@ rule quantize:
         f"logs/{ROOT}/{{parent}}/quantize={{quantize}}/quantize.log",
     params:
         job=study.job("quantize"),
+        files=study.files,
     threads: study.threads("quantize")
     resources:
         mem_mb=4000,

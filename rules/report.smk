@@ -12,7 +12,8 @@ rule report:
     log:
         f"logs/{ROOT}/report.log",
     params:
-        job=study.report_job,
+        job=study.report_job(),
+        files=study.files,
     threads: study.threads("report")
     resources:
         mem_mb=4000,

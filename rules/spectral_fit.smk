@@ -10,6 +10,7 @@ rule spectral_fit:
         f"logs/{ROOT}/{{folder}}/spectral_fit={{spectral_fit}}.log",
     params:
         job=study.job("spectral_fit"),
+        files=study.files,
     threads: study.threads("spectral_fit")
     resources:
         mem_mb=4000,

@@ -12,6 +12,7 @@ rule train:
         f"logs/{ROOT}/{{base}}/seeds={{seeds}}/train.log",
     params:
         job=study.job("train"),
+        files=study.files,
     threads: study.threads("train")
     resources:
         mem_mb=4000,

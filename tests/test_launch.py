@@ -37,9 +37,9 @@ def run_job(tmp_path, monkeypatch):
     def start(act: str, warm: bool = True) -> tuple[subprocess.Popen, Path]:
         output = tmp_path / "out" / f"{act}.txt"
         output.parent.mkdir(exist_ok=True)
-        told = json.dumps({"act": act, "output": {"network": str(output)}, "input": {}})
+        files = json.dumps({"output": {"network": str(output)}, "input": {}})
         command = [sys.executable, "-I", "-S", launch.__file__, "prune", "--scripts", str(tmp_path / "scripts")]
-        command += ["--job", told, "--log", str(tmp_path / "logs" / f"{act}.log")]
+        command += ["--job", json.dumps({"act": act}), "--files", files, "--log", str(tmp_path / "logs" / f"{act}.log")]
         environment = {**os.environ, "MARK": "hello ", "TMPDIR": str(tmp_path)}
         environment |= {"PRUNERY_RUN": str(run.pid)} if warm else {}
         started.append(subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True))
