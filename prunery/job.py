@@ -1,7 +1,7 @@
 """One job of the workflow: from the command line that Snakemake runs to a call into the library, and back to files.
 
-`python -m prunery.job RULE --job JSON --files JSON --log FILE --threads N` runs `scripts/RULE.py`, which asks `current()` for its
-inputs. Whatever goes wrong ends here: a user's mistake as one line, anything else as one line and a traceback in the
+`python -m prunery.job --job JSON --files JSON --log FILE --threads N` runs the stage's script, which asks `current()`
+for its inputs. Whatever goes wrong ends here: a user's mistake as one line, anything else as one line and a traceback in the
 log; both with exit code 1.
 """
 
@@ -129,10 +129,10 @@ class Job:
 
     @property
     def title(self) -> str:
-        """How this job is called on the terminal: its output's folder or file."""
-        first = Path(next(iter(self.told["output"].values())))
-        shown = first.parent if first.name == "model.json" else first
-        return f"{self.stage} {shown}"
+        """How this job is called on the terminal: the rule and what it makes."""
+        outputs = {name: Path(path) for name, path in self.told["output"].items()}
+        made = outputs["network"].parent if "network" in outputs else next(iter(outputs.values()))
+        return f"{self.stage} {made}"
 
 
 _current: Job | None = None
@@ -153,14 +153,14 @@ def main(arguments: Iterable[str]) -> int:
     try:
         _run(options, told)
     except PruneryError as error:
-        log.error("%s: %s", _title(options.rule, told), error)
+        log.error("%s: %s", Job(told).title, error)
         return 1
     except OSError as error:
-        log.error("%s: %s", _title(options.rule, told), error)
+        log.error("%s: %s", Job(told).title, error)
         log.debug(traceback.format_exc())
         return 1
     except Exception as error:  # the boundary: one line for the terminal, the rest for the log
-        log.error("%s: %s: %s (traceback in %s)", _title(options.rule, told), type(error).__name__, error, options.log)
+        log.error("%s: %s: %s (traceback in %s)", Job(told).title, type(error).__name__, error, options.log)
         log.debug(traceback.format_exc())
         return 1
     return 0
@@ -168,8 +168,7 @@ def main(arguments: Iterable[str]) -> int:
 
 def _options(arguments: Iterable[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="prunery.job", description=__doc__)
-    parser.add_argument("rule")
-    for name in ("--job", "--files", "--scripts"):
+    for name in ("--job", "--files"):
         parser.add_argument(name, required=True)
     parser.add_argument("--log", type=Path, required=True)
     parser.add_argument("--threads", type=int, default=1)
@@ -191,8 +190,8 @@ def _run(options: argparse.Namespace, told: dict[str, Any]) -> None:
     global _current
     _set_threads(options.threads)
     registries.use_folders(tuple(told.get("plugins", ())))
-    _current = Job({"stage": options.rule, **told})
-    runpy.run_path(str(Path(options.scripts) / f"{options.rule}.py"), run_name="__main__")
+    _current = Job(told)
+    runpy.run_path(str(Path(os.environ["PRUNERY_SCRIPTS"]) / f"{_current.stage}.py"), run_name="__main__")
 
 
 def _set_threads(count: int) -> None:
@@ -205,10 +204,6 @@ def _set_threads(count: int) -> None:
 
     torch.set_num_threads(count)
     torch.set_deterministic_debug_mode("warn")
-
-
-def _title(rule: str, told: dict[str, Any]) -> str:
-    return Job({"stage": rule, **told}).title
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ validated settings and the fingerprint of the code that will run.
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -45,6 +46,9 @@ class Workflow:
         self.study: Study = read_study(config)
         self.registry = registry or build_registry(tuple(self.study.plugins))
         self.recipes = check_study(self.study, self.registry)
+        for path in self.study.claims:
+            if not Path(path).is_file():
+                raise PruneryError(f"claims: there is no file {path!r} (paths count from the folder snakemake runs in)")
         self.scripts = scripts
 
     # --- names -------------------------------------------------------------------------------------------------------
@@ -78,11 +82,6 @@ class Workflow:
         """What stands behind `data=` in file names -> what the config calls it."""
         bases = [base.data for base in self.study.bases.values()]
         return {file_name(name): name for name in (*self.study.data, *self.registry.names("data"), *bases)}
-
-    @property
-    def launcher(self) -> Path:
-        """The program that starts a job."""
-        return PACKAGE / "launch.py"
 
     def recipe(self, folder: str) -> Recipe:
         """The recipe that a folder below the results folder spells."""
@@ -224,8 +223,15 @@ class Workflow:
         """Params of the report: its title, its profile, and the code that writes it."""
         page = sorted(path for path in (PACKAGE / "reporting").rglob("*") if path.suffix in (".css", ".js", ".j2"))
         code = fingerprint(self.scripts / "report.py", *library_files("prunery.report"), *page)
-        told = {"title": self.study.title or self.study.study, "profile": self.study.profile, "root": self.root}
+        told = {"stage": "report", "title": self.study.title or self.study.study, "profile": self.study.profile, "root": self.root}
         return json.dumps(told | {"code": code}, sort_keys=True)
+
+    def set_environment(self, run: int | None) -> None:
+        """Tell the processes of jobs where things are; `run` is the Snakemake process that may keep one warm for them."""
+        told = {"PYTHON": sys.executable, "LAUNCH": str(PACKAGE / "launch.py"), "SCRIPTS": str(self.scripts)}
+        if run:
+            told |= {"RUN": str(run), "IMPORTS": " ".join(self.imports)}
+        os.environ.update({f"PRUNERY_{name}": value for name, value in told.items()})
 
     @property
     def imports(self) -> list[str]:

@@ -10,15 +10,15 @@ rule bench:
         measured=f"{ROOT}/{{folder}}/bench={{bench}}.json",
     log:
         f"logs/{ROOT}/{{folder}}/bench={{bench}}.log",
-    params:
-        job=study.job("bench"),
-        files=study.files,
+    conda:
+        "../envs/cpu.yaml"
     threads: workflow.cores  # alone on the machine: its times are the result
     resources:
         mem_mb=4000,
         runtime=240,
         gpu=0,
-    conda:
-        "../envs/cpu.yaml"
+    params:
+        job=study.job("bench"),
+        files=study.files,
     shell:
         RUN

@@ -9,15 +9,15 @@ rule calibrate:
         measured=f"{ROOT}/{{folder}}/calibrate={{calibrate}}.safetensors",
     log:
         f"logs/{ROOT}/{{folder}}/calibrate={{calibrate}}.log",
-    params:
-        job=study.job("calibrate"),
-        files=study.files,
+    conda:
+        "../envs/cpu.yaml"
     threads: study.threads("calibrate")
     resources:
         mem_mb=4000,
         runtime=240,
         gpu=0,
-    conda:
-        "../envs/cpu.yaml"
+    params:
+        job=study.job("calibrate"),
+        files=study.files,
     shell:
         RUN

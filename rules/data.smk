@@ -8,15 +8,15 @@ rule data:
         data=f"{ROOT}/data={{data}}.safetensors",
     log:
         f"logs/{ROOT}/data={{data}}.log",
-    params:
-        job=study.job("data"),
-        files=study.files,
+    conda:
+        "../envs/cpu.yaml"
     threads: study.threads("data")
     resources:
         mem_mb=4000,
         runtime=240,
         gpu=0,
-    conda:
-        "../envs/cpu.yaml"
+    params:
+        job=study.job("data"),
+        files=study.files,
     shell:
         RUN

@@ -11,15 +11,15 @@ rule distill:
         history=f"{ROOT}/{{parent}}/distill={{distill}}/history.json",
     log:
         f"logs/{ROOT}/{{parent}}/distill={{distill}}/distill.log",
-    params:
-        job=study.job("distill"),
-        files=study.files,
+    conda:
+        "../envs/cpu.yaml"
     threads: study.threads("distill")
     resources:
         mem_mb=4000,
         runtime=240,
         gpu=0,
-    conda:
-        "../envs/cpu.yaml"
+    params:
+        job=study.job("distill"),
+        files=study.files,
     shell:
         RUN

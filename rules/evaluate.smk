@@ -10,15 +10,15 @@ rule evaluate:
         measured=f"{ROOT}/{{folder}}/evaluate={{evaluate}}.json",
     log:
         f"logs/{ROOT}/{{folder}}/evaluate={{evaluate}}.log",
-    params:
-        job=study.job("evaluate"),
-        files=study.files,
+    conda:
+        "../envs/cpu.yaml"
     threads: study.threads("evaluate")
     resources:
         mem_mb=4000,
         runtime=240,
         gpu=0,
-    conda:
-        "../envs/cpu.yaml"
+    params:
+        job=study.job("evaluate"),
+        files=study.files,
     shell:
         RUN

@@ -10,15 +10,15 @@ rule finetune:
         history=f"{ROOT}/{{parent}}/finetune={{finetune}}/history.json",
     log:
         f"logs/{ROOT}/{{parent}}/finetune={{finetune}}/finetune.log",
-    params:
-        job=study.job("finetune"),
-        files=study.files,
+    conda:
+        "../envs/cpu.yaml"
     threads: study.threads("finetune")
     resources:
         mem_mb=4000,
         runtime=240,
         gpu=0,
-    conda:
-        "../envs/cpu.yaml"
+    params:
+        job=study.job("finetune"),
+        files=study.files,
     shell:
         RUN

@@ -9,15 +9,15 @@ rule prune:
         network=f"{ROOT}/{{parent}}/prune={{prune}}/model.json",
     log:
         f"logs/{ROOT}/{{parent}}/prune={{prune}}/prune.log",
-    params:
-        job=study.job("prune"),
-        files=study.files,
+    conda:
+        "../envs/cpu.yaml"
     threads: study.threads("prune")
     resources:
         mem_mb=4000,
         runtime=240,
         gpu=0,
-    conda:
-        "../envs/cpu.yaml"
+    params:
+        job=study.job("prune"),
+        files=study.files,
     shell:
         RUN

@@ -9,15 +9,15 @@ rule quantize:
         network=f"{ROOT}/{{parent}}/quantize={{quantize}}/model.json",
     log:
         f"logs/{ROOT}/{{parent}}/quantize={{quantize}}/quantize.log",
-    params:
-        job=study.job("quantize"),
-        files=study.files,
+    conda:
+        "../envs/cpu.yaml"
     threads: study.threads("quantize")
     resources:
         mem_mb=4000,
         runtime=240,
         gpu=0,
-    conda:
-        "../envs/cpu.yaml"
+    params:
+        job=study.job("quantize"),
+        files=study.files,
     shell:
         RUN

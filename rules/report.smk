@@ -11,15 +11,15 @@ rule report:
         claims=f"{ROOT}/claims.json",
     log:
         f"logs/{ROOT}/report.log",
-    params:
-        job=study.report_job(),
-        files=study.files,
+    conda:
+        "../envs/cpu.yaml"
     threads: study.threads("report")
     resources:
         mem_mb=4000,
         runtime=240,
         gpu=0,
-    conda:
-        "../envs/cpu.yaml"
+    params:
+        job=study.report_job(),
+        files=study.files,
     shell:
         RUN

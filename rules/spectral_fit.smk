@@ -8,15 +8,15 @@ rule spectral_fit:
         measured=f"{ROOT}/{{folder}}/spectral_fit={{spectral_fit}}.json",
     log:
         f"logs/{ROOT}/{{folder}}/spectral_fit={{spectral_fit}}.log",
-    params:
-        job=study.job("spectral_fit"),
-        files=study.files,
+    conda:
+        "../envs/cpu.yaml"
     threads: study.threads("spectral_fit")
     resources:
         mem_mb=4000,
         runtime=240,
         gpu=0,
-    conda:
-        "../envs/cpu.yaml"
+    params:
+        job=study.job("spectral_fit"),
+        files=study.files,
     shell:
         RUN

@@ -10,15 +10,15 @@ rule train:
         history=f"{ROOT}/{{base}}/seeds={{seeds}}/history.json",
     log:
         f"logs/{ROOT}/{{base}}/seeds={{seeds}}/train.log",
-    params:
-        job=study.job("train"),
-        files=study.files,
+    conda:
+        "../envs/cpu.yaml"
     threads: study.threads("train")
     resources:
         mem_mb=4000,
         runtime=240,
         gpu=0,
-    conda:
-        "../envs/cpu.yaml"
+    params:
+        job=study.job("train"),
+        files=study.files,
     shell:
         RUN
