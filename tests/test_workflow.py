@@ -25,7 +25,7 @@ STUDY = {
     ],
     "measures": {"evaluate": ["standard"], "spectral_fit": ["mp"], "bench": {"brief": ["net/quantize=ptq"]}},
     "model": {"tiny": {"method": "mlp", "settings": {"widths": [24, 24]}}},
-    "train": {"quick": {"method": "supervised", "settings": {"epochs": 2}}},
+    "train": {"quick": {"method": "supervised", "settings": {"epochs": 12}}},
     "finetune": {"quick": {"method": "supervised", "settings": {"epochs": 1}}},
     "distill": {"quick-kd": {"method": "kd", "settings": {"epochs": 1}}},
     "bench": {"brief": {"method": "latency", "settings": {"backends": ["eager", "onnxruntime"], "rounds": 5}}},
@@ -68,11 +68,11 @@ def study(tmp_path_factory) -> Study:
 def test_the_run_leaves_its_results_and_says_so(study):
     folder = study.folder / "results" / "mine"
     assert (folder / "report.html").stat().st_size > 10_000
-    assert "net/prune=magnitude@0.5" in (folder / "table.csv").read_text()
+    assert "net/seeds=0-1/prune=magnitude@0.5/finetune=quick," in (folder / "table.csv").read_text()
     leaf = folder / "net/seeds=0-1/prune=magnitude@0.5/distill=quick-kd/quantize=ptq"
     record = json.loads((leaf / "model.json").read_text())
     assert sorted(record["replicas"]) == ["0", "1"]
-    assert "epoch 2/2" in study.first_run  # progress within jobs
+    assert "epoch 12/12" in study.first_run  # progress within jobs
     assert re.search(r"\d+ of \d+ steps", study.first_run)  # and of the whole
     figures = json.loads((leaf / "evaluate=standard.json").read_text())["replicas"]["0"]
     assert figures["test"]["accuracy"] > 0.5
