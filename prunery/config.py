@@ -14,6 +14,8 @@ from prunery.recipe import NAME, Recipe, expand, parse, parse_seeds
 from prunery.registry import Registry
 
 Profile = Literal["smoke", "cpu", "paper"]
+SPELLED_OUT = ("data", "model")
+"""Stages whose methods a base may name with their main argument: `timm:resnet18`."""
 
 
 class _Strict(BaseModel):
@@ -28,7 +30,10 @@ class Variant(_Strict):
 
 
 class Base(_Strict):
-    """How a network is born. `data`, `model` and `train` name variants (or methods, with their defaults)."""
+    """How a network is born: `data`, `model` and `train` name variants, or methods with their defaults.
+
+    `data` and `model` may also name a method with its main argument: `timm:resnet18`, `hf:NAME`.
+    """
 
     data: str
     model: str
@@ -39,10 +44,10 @@ class Base(_Strict):
 class Measures(_Strict):
     """Which variants of each measure are taken, and where."""
 
-    evaluate: list[str] = Field(["standard"], description="in every folder of every recipe")
-    bench: dict[str, list[str]] = Field({}, description="of the recipes listed under each variant")
-    spectral_fit: list[str] = Field([], description="on every dense network")
-    calibrate: list[str] = Field([], description="on every dense network")
+    evaluate: list[str] = Field(default=["standard"], description="in every folder of every recipe")
+    bench: dict[str, list[str]] = Field(default={}, description="of the recipes listed under each variant")
+    spectral_fit: list[str] = Field(default=[], description="on every dense network")
+    calibrate: list[str] = Field(default=[], description="on every dense network")
 
 
 Variants = dict[str, Variant]
@@ -80,15 +85,29 @@ class Study(_Strict):
 
     def method(self, registry: Registry, stage: str, name: str, amount: str | None = None) -> Method:
         """The configured method behind a variant's name; a method's own name stands for its defaults."""
-        variant = self.variants(stage).get(name)
-        if variant is None and (stage, name) not in registry.methods:
-            raise PruneryError(unknown(f"{stage} variant", name, {*self.variants(stage), *registry.names(stage)}))
-        chosen = variant or Variant(method=name)
+        chosen = self.variants(stage).get(name) or self._undefined(registry, stage, name)
         number = None if amount is None else float(amount) if "." in amount else int(amount)
         try:
             return registry.configured(stage, chosen.method, chosen.settings, number)
         except PruneryError as error:
             raise PruneryError(f"{stage}.{name}: {error}") from error
+
+    def _undefined(self, registry: Registry, stage: str, name: str) -> Variant:
+        """What a name stands for that the config does not define: a method, or `method:argument` in a base."""
+        method, colon, argument = name.partition(":")
+        if stage not in SPELLED_OUT:
+            method, colon = name, ""
+        if (stage, method) not in registry.methods:
+            known = {*self.variants(stage), *registry.names(stage)}
+            raise PruneryError(unknown(f"{stage} variant", method, known) + registry.set_aside)
+        if not colon:
+            return Variant(method=method)
+        field = registry.get(stage, method).Settings.argument
+        if field is None:
+            raise PruneryError(f"{stage} method {method!r} takes no argument: remove {colon + argument!r}")
+        if not argument:
+            raise PruneryError(f"{stage} {name!r}: the argument is missing: write {method}:<{field}>")
+        return Variant(method=method, settings={field: argument})
 
     def all_recipes(self) -> list[Recipe]:
         """Every recipe of the config, short spellings written out, without repeats, in order."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
@@ -83,6 +84,17 @@ def parse(path: str, default_seeds: dict[str, str]) -> Recipe:
     if segments and segments[0].startswith("seeds="):
         seeds = segments.pop(0).removeprefix("seeds=")
     return Recipe(base, parse_seeds(seeds), tuple(map(parse_step, segments)))
+
+
+def file_name(name: str) -> str:
+    """A data set's name as part of a file name. `hf:org/set` gets a digest, so that no two names share a file.
+
+    >>> file_name("digits"), file_name("hf:org/set")
+    ('digits', 'hf-org-set-04065d63')
+    """
+    if re.fullmatch(NAME, name):
+        return name
+    return f"{re.sub('[^A-Za-z0-9_.-]', '-', name)}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def expand(text: str) -> list[str]:

@@ -60,9 +60,14 @@ class Registry:
     def get(self, stage: str, name: str) -> type[Method]:
         """The class of a method. Raises `PruneryError` offering the nearest name."""
         if (stage, name) not in self.methods:
-            aside = "; ".join(f"plugin {plugin} was set aside: {why}" for plugin, why in self.broken.items())
-            raise PruneryError(unknown(f"{stage} method", name, self.names(stage)) + (f" ({aside})" if aside else ""))
+            raise PruneryError(unknown(f"{stage} method", name, self.names(stage)) + self.set_aside)
         return self.methods[stage, name]
+
+    @property
+    def set_aside(self) -> str:
+        """What an error about an unknown name adds: the plugins that could not be loaded, and why."""
+        aside = "; ".join(f"plugin {plugin} was set aside: {why}" for plugin, why in self.broken.items())
+        return f" ({aside})" if aside else ""
 
     def names(self, stage: str) -> list[str]:
         """The names of a stage's methods, sorted."""

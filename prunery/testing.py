@@ -89,11 +89,12 @@ class MethodContract:
         assert again == settings
 
     def test_every_setting_is_described(self) -> None:
-        """Also: the amount is one of them."""
+        """Also: the fields that the amount and the argument set exist."""
         fields = self.method.Settings.model_fields
         bare = [name for name, field in fields.items() if not field.description]
         assert not bare, f"settings without a description: {bare}"
-        assert self.method.Settings.amount is None or self.method.Settings.amount in fields
+        named = {self.method.Settings.amount, self.method.Settings.argument} - {None}
+        assert named <= set(fields)
 
     def test_needs_name_measures(self) -> None:
         """Each as `stage=variant`, of a stage that measures."""

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 class HfSettings(TextSettings, PhotoSettings):
     """Settings of `hf`; those of the other kind (text or image) have no effect."""
 
+    argument = "name"
+
     name: str = Field("stanfordnlp/imdb", description="name on the hub, or a folder below the data folder or absolute")
     config: str | None = Field(None, description="configuration of the data set, if it has several")
     revision: str | None = Field(None, description="commit of a hub's data set; pin one to have the same data always")

@@ -29,6 +29,8 @@ SMALL_BERT = {
 class HfSettings(Settings):
     """Settings of a transformers network. Keys of `config` win over those of `name`; without either, a small BERT."""
 
+    argument = "name"
+
     name: str | None = Field(None, min_length=1, description="a hub's name, or a local folder with config.json")
     revision: str | None = Field(None, description="branch, tag or commit of the hub's repository; none: its default")
     config: dict[str, Any] = Field(

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 class TimmSettings(Settings):
     """Settings of a timm network. Only `name` and `options` shape it; the others say where its values come from."""
 
+    argument = "name"
+
     name: str = Field("resnet18", min_length=1, description="timm's name, such as resnet18 or vit_tiny_patch16_224")
     pretrained: bool = Field(False, description="fetch the published weights from the hub; the classifier is fresh")
     weights: str | None = Field(
