@@ -3,17 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
-import yaml
-
-ROOT = Path(__file__).parents[1]
-SNAKEMAKE = Path(sys.executable).parent / "snakemake"
 
 STUDY = {
     "study": "mine",
@@ -32,32 +24,10 @@ STUDY = {
 }
 
 
-class Study:
-    """A folder with a config file in which Snakemake is run, as in the repository's root."""
-
-    def __init__(self, folder: Path, config: dict) -> None:
-        self.folder, self.config = folder, config
-
-    def snakemake(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        (self.folder / "my.yaml").write_text(yaml.safe_dump(self.config))
-        command = [str(SNAKEMAKE), "--snakefile", str(ROOT / "Snakefile"), "--directory", str(self.folder)]
-        command += ["--profile", "none", "--workflow-profile", str(ROOT / "profiles" / "default")]
-        command += ["--configfile", str(self.folder / "my.yaml"), "--cores", "2", *arguments]
-        environment = {name: value for name, value in os.environ.items() if name != "PRUNERY_DATA"}
-        return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=ROOT, check=False)
-
-    def planned(self) -> dict[str, int]:
-        """How many jobs of each rule a run would start now."""
-        answer = self.snakemake("--dry-run")
-        assert answer.returncode == 0, answer.stdout + answer.stderr
-        rows = re.findall(r"^(\w+) +(\d+)$", answer.stdout + answer.stderr, re.MULTILINE)
-        return {rule: int(count) for rule, count in rows if rule not in ("all", "total")}
-
-
 @pytest.fixture(scope="module")
-def study(tmp_path_factory) -> Study:
+def study(tmp_path_factory, make_study):
     """A study that has run."""
-    made = Study(tmp_path_factory.mktemp("mine"), json.loads(json.dumps(STUDY)))
+    made = make_study(tmp_path_factory.mktemp("mine"), json.loads(json.dumps(STUDY)))
     answer = made.snakemake()
     assert answer.returncode == 0, answer.stdout + answer.stderr
     made.first_run = answer.stderr + answer.stdout
@@ -130,9 +100,9 @@ def test_a_lost_or_altered_tensor_file_is_named_with_the_remedy(study):
     assert "Traceback" not in text
 
 
-def test_a_mistake_in_the_config_is_one_line_before_any_job(tmp_path):
+def test_a_mistake_in_the_config_is_one_line_before_any_job(tmp_path, make_study):
     config = json.loads(json.dumps(STUDY)) | {"recipes": ["net/prune=magnitud@0.5"]}
-    answer = Study(tmp_path, config).snakemake()
+    answer = make_study(tmp_path, config).snakemake()
     said = [line for line in answer.stderr.splitlines() if line.startswith("prunery:")]
     assert answer.returncode == 1
     assert said == [
@@ -141,7 +111,7 @@ def test_a_mistake_in_the_config_is_one_line_before_any_job(tmp_path):
     assert "Traceback" not in answer.stdout + answer.stderr
 
 
-def test_nothing_of_the_default_config_leaks_into_a_study(tmp_path):
-    answer = Study(tmp_path, json.loads(json.dumps(STUDY))).snakemake("--dry-run")
+def test_nothing_of_the_default_config_leaks_into_a_study(tmp_path, make_study):
+    answer = make_study(tmp_path, json.loads(json.dumps(STUDY))).snakemake("--dry-run")
     assert answer.returncode == 0, answer.stdout + answer.stderr
     assert "digits-mlp" not in answer.stdout + answer.stderr
