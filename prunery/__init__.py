@@ -7,6 +7,7 @@ from prunery.contract import (
     Architecture,
     Backend,
     Bencher,
+    BenchSettings,
     CalibrationSettings,
     Calibrator,
     DataSource,
@@ -26,6 +27,7 @@ from prunery.hooks import hookimpl
 __all__ = [
     "Architecture",
     "Backend",
+    "BenchSettings",
     "Bencher",
     "CalibrationSettings",
     "Calibrator",

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from prunery.errors import PruneryError
+from prunery.folding import Pair, fold
 from prunery.integer import integer_layer
 from prunery.layers import layer_of
 
@@ -27,15 +28,28 @@ def add_masks(network: nn.Module, edit: Edit) -> None:
             layer.register_buffer("weight/mask", torch.ones_like(layer.get_parameter("weight"), dtype=torch.bool))
 
 
+def fold_batch_norms(network: nn.Module, edit: Edit) -> None:
+    """Fold the batch norms of `pairs` (layer, norm) into their layers: norms vanish, layers without bias gain one."""
+    for layer, norm in edit["pairs"]:
+        fold(network, (layer, norm))
+
+
 def replace_by_integers(network: nn.Module, edit: Edit) -> None:
-    """Put the integer counterpart in the place of each layer of `keys`."""
+    """Put the integer counterpart in the place of each layer of `keys`, wherever the network refers to it."""
     for key in edit["keys"]:
-        path = key.rpartition(".")[0]
-        owner = network.get_submodule(path.rpartition(".")[0])
-        setattr(owner, path.rpartition(".")[2], integer_layer(layer_of(network, key)))
+        layer = layer_of(network, key)
+        integer = integer_layer(layer)
+        for owner in list(network.modules()):
+            for name, child in list(owner._modules.items()):
+                if child is layer:
+                    setattr(owner, name, integer)
 
 
-KINDS: dict[str, Callable[[nn.Module, Edit], None]] = {"mask": add_masks, "integers": replace_by_integers}
+KINDS: dict[str, Callable[[nn.Module, Edit], None]] = {
+    "mask": add_masks,
+    "fold_batch_norm": fold_batch_norms,
+    "integers": replace_by_integers,
+}
 
 
 def replay(network: nn.Module, edits: list[Edit]) -> nn.Module:
@@ -43,7 +57,7 @@ def replay(network: nn.Module, edits: list[Edit]) -> nn.Module:
     for edit in edits:
         if edit.get("edit") not in KINDS:
             kind = edit.get("edit")
-            raise PruneryError(f"the checkpoint holds an edit of kind {kind!r}, unknown to this version: update Prunery")
+            raise PruneryError(f"the checkpoint holds an edit of kind {kind!r}, unknown to this Prunery: update it")
         KINDS[edit["edit"]](network, edit)
     return network
 
@@ -56,3 +70,8 @@ def mask_edit(keys: list[str]) -> Edit:
 def integers_edit(keys: list[str]) -> Edit:
     """The edit that stores these weights as integers."""
     return {"edit": "integers", "keys": sorted(keys)}
+
+
+def fold_edit(pairs: list[Pair]) -> Edit:
+    """The edit that folds these batch norms into the layers before them."""
+    return {"edit": "fold_batch_norm", "pairs": [list(pair) for pair in pairs]}

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from prunery.calibrate import histogram_quantile
 from prunery.errors import PruneryError
+from prunery.folding import folded
 from prunery.layers import as_matrix, compressible
 
 from .histogram import StreamingHistogram
@@ -33,6 +34,7 @@ def activation_statistics(network: nn.Module, batches: Batches, settings: Any) -
     first = next(stream, None)
     if first is None:
         raise PruneryError("calibration got no data: raise `samples`")
+    network = folded(network, first[0][:1])
     rectified = rectified_layers(network, first[0][:1])
     found = {key: LayerStatistics(key, layer, settings, key in rectified) for key, layer in compressible(network)}
     layers = dict(compressible(network))

@@ -1,0 +1,204 @@
+"""The stage `bench`: a network and its dense parent on real backends, checked against eager before they are timed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from prunery.checkpoint import Checkpoint
+from prunery.contract import Backend, Bencher, BenchSettings
+from prunery.data import Dataset
+from prunery.errors import PruneryError
+from prunery.layers import integer_layers
+from prunery.machine import machine
+
+Run = Callable[[Tensor], Tensor]
+ACCURACY = 0.005
+"""Largest difference in accuracy between a quantized network on a backend and in eager (or one sample, if more)."""
+RESAMPLES = 2000
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Test samples that outputs are compared on, in whole batches (the last one repeats its samples to fill up)."""
+
+    batches: list[Tensor]
+    labels: Int[Tensor, " samples"]
+
+    def logits(self, run: Run) -> Float[Tensor, "samples classes"]:
+        """What a network answers to them, on the CPU."""
+        answers = [run(batch).float().cpu() for batch in self.batches]
+        return torch.cat(answers)[: len(self.labels)]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A network, what eager makes of the samples, and the folder of its exported files."""
+
+    network: nn.Module
+    logits: Float[Tensor, "samples classes"]
+    folder: Path
+
+    @property
+    def precision(self) -> str:
+        """`int8` if it holds integers, else `fp32`."""
+        return "int8" if next(integer_layers(self.network), None) else "fp32"
+
+
+def bench(
+    method: Bencher,
+    checkpoint: Checkpoint,
+    dense: Checkpoint,
+    dataset: Dataset,
+    backends: Mapping[str, Backend],
+    progress: Callable[[str], None],
+) -> dict[str, Any]:
+    """Times, and the checks that precede them, as JSON: `{"machine", "batch", "backends": {name: figures}}`.
+
+    `figures["status"]` is `ok`, or why there is no time: the backend is absent, has no kernels of the network's
+    precision, ran none, failed, or gave other outputs than eager. Raises `PruneryError` if the replica is not there.
+    """
+    settings = method.settings
+    threads = settings.threads or torch.get_num_threads()
+    seed = _seed(settings, checkpoint, dense)
+    samples = _samples(dataset, settings)
+    found = {}
+    with TemporaryDirectory(prefix="prunery-bench-") as scratch:
+        network, parent = (
+            _subject(each.replicas[seed].network, samples, Path(scratch) / name)
+            for name, each in (("network", checkpoint), ("dense", dense))
+        )
+        for name, backend in backends.items():
+            found[name] = _figures(method, backend, network, parent, samples, threads)
+            progress(f"{name}: {_told(found[name])}")
+    distributions = [version for backend in backends.values() for version in backend.versions]
+    record = {"batch": settings.batch, "samples": len(samples.labels), "replica": seed, "backends": found}
+    return record | {"machine": machine(threads, distributions)}
+
+
+def _seed(settings: BenchSettings, checkpoint: Checkpoint, dense: Checkpoint) -> int:
+    seed = checkpoint.seeds[0] if settings.replica is None else settings.replica
+    for owner, each in (("network", checkpoint), ("dense network", dense)):
+        if seed not in each.replicas:
+            raise PruneryError(f"bench: the {owner} has no seed {seed}, only {each.seeds}: set replica to one of them")
+    return seed
+
+
+def _samples(dataset: Dataset, settings: BenchSettings) -> Samples:
+    chosen = dataset.test.head(settings.samples)
+    order = torch.arange(math.ceil(len(chosen) / settings.batch) * settings.batch) % len(chosen)
+    return Samples([dataset.network_inputs(chosen.inputs[part]) for part in order.split(settings.batch)], chosen.labels)
+
+
+def _subject(network: nn.Module, samples: Samples, folder: Path) -> Subject:
+    folder.mkdir()
+    with torch.no_grad():
+        return Subject(network, samples.logits(network.cpu().eval()), folder)
+
+
+def _figures(
+    method: Bencher, backend: Backend, network: Subject, dense: Subject, samples: Samples, threads: int
+) -> dict[str, Any]:
+    """Everything about one backend; a runtime's own failure is a finding, not the end of the job."""
+    precisions = network.precision, dense.precision
+    figures: dict[str, Any] = {"precision": precisions[0], "reference_precision": precisions[1]}
+    figures["kind"] = "structure" if precisions[0] == precisions[1] else "quantization"
+    if reason := backend.available():
+        return figures | {"status": reason}
+    for subject in (network, dense):
+        if subject.precision not in backend.precisions:
+            return figures | {"status": f"{backend.name} has no {subject.precision} kernels here"}
+    try:
+        return figures | _checked_times(method, backend, network, dense, samples, threads)
+    except Exception as error:  # runtimes raise whatever they like
+        first = next(iter(str(error).splitlines()), "")
+        return figures | {"status": f"{backend.name} failed: {type(error).__name__}: {first}"}
+
+
+def _checked_times(
+    method: Bencher, backend: Backend, network: Subject, dense: Subject, samples: Samples, threads: int
+) -> dict[str, Any]:
+    example = samples.batches[0]
+    runs = [backend.prepare(each.network, example, each.folder, threads) for each in (network, dense)]
+    share = backend.integer_share(runs[0], example) if network.precision == "int8" else None
+    figures: dict[str, Any] = {"integer_share": share}
+    compared, reason = _compared(backend, runs[0], network, samples, method.settings)
+    figures |= compared
+    _, reference_reason = _compared(backend, runs[1], dense, samples, method.settings)
+    if network.precision == "int8" and not share:
+        reason = f"{backend.name} ran none of the integer network's products in integers"
+    if reason or reference_reason:
+        return figures | {"status": reason or f"dense network: {reference_reason}"}
+    placed = backend.place(example)
+    seconds = method.times(lambda: runs[0](placed), lambda: runs[1](placed))
+    return figures | {"status": "ok"} | statistics(*seconds, len(example))
+
+
+def _compared(
+    backend: Backend, run: Run, subject: Subject, samples: Samples, settings: BenchSettings
+) -> tuple[dict[str, Any], str | None]:
+    """How the backend's outputs compare to eager's, and why that is not good enough, if so."""
+    found, wanted = samples.logits(lambda batch: run(backend.place(batch))), subject.logits
+    largest = max(float(wanted.abs().max()), torch.finfo(wanted.dtype).tiny)
+    error = float((found - wanted).abs().max()) / largest
+    agreement = _share(found.argmax(1) == wanted.argmax(1))
+    accuracy = {"test": _share(found.argmax(1) == samples.labels), "eager": _share(wanted.argmax(1) == samples.labels)}
+    figures = {"max_error": error if math.isfinite(error) else None, "agreement": agreement, "accuracy": accuracy}
+    if not math.isfinite(error):
+        return figures, f"{backend.name} answers with NaN or infinity"
+    if subject.precision == "fp32":
+        wrong = error > settings.tolerance
+        return figures, f"outputs differ from eager by {error:.2g} of the largest logit" if wrong else None
+    apart = abs(accuracy["test"] - accuracy["eager"])
+    if agreement < settings.agreement or apart > max(ACCURACY, 1 / len(samples.labels)) + 1e-9:
+        return figures, f"outputs differ from eager: {agreement:.1%} of classes agree, accuracies are {apart:.2%} apart"
+    return figures, None
+
+
+def _share(hits: Tensor) -> float:
+    return float(hits.double().mean())
+
+
+# --- from seconds to figures -----------------------------------------------------------------------------------------
+
+
+def statistics(network: list[float], dense: list[float], batch: int) -> dict[str, Any]:
+    """Latencies in ms per batch, speed-up and throughput, from the seconds of each round.
+
+    The speed-up is the median over rounds of dense / network, two calls that ran side by side. Intervals hold 95 %:
+    percentile bootstrap over rounds, seeded.
+    """
+    candidate, reference = np.array(network), np.array(dense)
+    ratio = _interval(reference / candidate)
+    return {
+        "latency_ms": _interval(1000 * candidate),
+        "reference_latency_ms": _interval(1000 * reference),
+        "speedup": {"ratio": ratio["median"], "low": ratio["low"], "high": ratio["high"]},
+        "throughput": batch / float(np.median(candidate)),
+        "rounds": len(network),
+    }
+
+
+def _interval(values: np.ndarray) -> dict[str, float]:
+    """Median and its 95 % bootstrap interval."""
+    drawn = np.random.default_rng(0).integers(len(values), size=(RESAMPLES, len(values)))
+    low, high = np.quantile(np.median(values[drawn], axis=1), (0.025, 0.975))
+    return {"median": float(np.median(values)), "low": float(low), "high": float(high)}
+
+
+def _told(figures: Mapping[str, Any]) -> str:
+    """One line for the terminal."""
+    if figures["status"] != "ok":
+        return f"no time: {figures['status']}"
+    speedup = figures["speedup"]
+    against = f"{figures['precision']} to {figures['reference_precision']}"
+    return f"{figures['latency_ms']['median']:.3g} ms, {speedup['ratio']:.2f}x the dense network's speed ({against})"

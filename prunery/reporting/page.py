@@ -1,0 +1,178 @@
+"""The page: tables rendered by Jinja, figures and details as one block of JSON, everything inlined into one file."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from prunery.reporting import summary
+from prunery.reporting.claims import Claim, Difference, Pick, RankCorrelation, Threshold, Wilcoxon
+from prunery.reporting.figures import FAMILIES, curve_figures, pareto_figures, rounded, spectrum_figure
+from prunery.reporting.results import DENSE, Results
+from prunery.reporting.statistics import mean_interval
+from prunery.reporting.summary import Line
+from prunery.reporting.verdicts import FAILS, HOLDS, NOT_TESTABLE, UNDECIDED, Verdict
+
+LAYER_COLUMNS = ("parameters", "nonzero", "sparsity", "bits", "macs")
+FIT_COLUMNS = ("sigma_plus", "fit_error", "bulk_fraction", "spikes", "spike_mass", "hill_exponent")
+SCRIPTS = ("table.js", "plots.js", "inspect.js")
+
+
+def render(title: str, results: Results, lines: list[Line], verdicts: list[Verdict], profile: str | None) -> str:
+    """The whole page as text; equal inputs give equal bytes."""
+    environment = Environment(
+        loader=PackageLoader("prunery.reporting"), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    environment.filters |= {
+        "percent": summary.percent, "accuracy": summary.accuracy_text, "size": summary.size_text,
+        "speed": summary.speed_text, "number": number_text, "test": test_text,
+    }  # fmt: skip
+    return environment.get_template("report.html.j2").render(
+        title=title, profile=profile, lines=lines, highlights=summary.highlights(lines), verdicts=verdicts,
+        bases=list(dict.fromkeys(line.base for line in lines)), tolerance=summary.TOLERANCE, families=FAMILIES,
+        tally={name: sum(v.verdict == name for v in verdicts) for name in (HOLDS, FAILS, UNDECIDED, NOT_TESTABLE)},
+        bench=bench_rows(results.bench), machines=machines(results.bench), results=results, dense=DENSE,
+        style=asset("report.css"), scripts=[asset(name) for name in SCRIPTS], plotly=Markup(get_plotlyjs()),
+        data=inline_json(page_data(results, lines)),
+    )  # fmt: skip
+
+
+@cache
+def asset(name: str) -> Markup:
+    """A style sheet or script of this package, to be inlined as it is."""
+    return Markup((resources.files("prunery.reporting") / "assets" / name).read_text(encoding="utf-8"))
+
+
+def inline_json(value: Any) -> Markup:
+    """JSON that may stand inside a script element: it cannot close it."""
+    text = json.dumps(value, sort_keys=True, allow_nan=False, separators=(",", ":"), ensure_ascii=False)
+    return Markup(text.replace("<", "\\u003c"))
+
+
+def number_text(value: float | None) -> str:
+    """A number with its thousands apart, or four significant digits; a dash where there is none."""
+    if value is None or pd.isna(value):
+        return "–"  # noqa: RUF001
+    return f"{value:,.0f}" if abs(value) >= 1000 or value == int(value) else f"{value:.4g}"
+
+
+# --- tables ----------------------------------------------------------------------------------------------------------
+
+
+def bench_rows(bench: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows of the bench table; what was not measured is None."""
+    return [{str(k): _plain(v) for k, v in row.items()} for row in bench.to_dict("records")]
+
+
+def _plain(value: Any) -> Any:
+    return None if isinstance(value, float) and pd.isna(value) else value
+
+
+def machines(bench: pd.DataFrame) -> list[dict[str, Any]]:
+    """The machines on which times were taken, each once."""
+    if bench.empty:
+        return []
+    found = {json.dumps(machine, sort_keys=True): machine for machine in bench["machine"]}
+    return [found[key] for key in sorted(found)]
+
+
+def test_text(claim: Claim) -> str:
+    """A claim's test in one line of words."""
+    test = claim.test
+    match test:
+        case Difference():
+            what = f"({_pick(test.a)} − {_pick(test.b)})"  # noqa: RUF001
+            ratio = " relative to the second" if test.relative else ""
+            return f"mean of {test.metric} {what}{ratio}, paired by seed, {test.expect}"
+        case Wilcoxon():
+            return f"signed-rank test of {test.metric} ({_pick(test.a)} − {_pick(test.b)}), pairs pooled, {test.expect}"  # noqa: RUF001
+        case RankCorrelation():
+            return f"Spearman's rho of {test.x} and {test.y} over {_pick(test.of)}, {test.expect}"
+        case Threshold():
+            where = "" if test.metric not in ("speedup", "latency_ms") else f" on {', '.join(test.backend)}"
+            return f"{test.metric} of {_pick(test.of)}{where}, {test.expect}"
+
+
+def _pick(pick: Pick) -> str:
+    return ", ".join(pick.recipe)
+
+
+# --- what the scripts read -------------------------------------------------------------------------------------------
+
+
+def page_data(results: Results, lines: list[Line]) -> dict[str, Any]:
+    """Figures and details, by recipe, for the page's scripts."""
+    table = summary.csv_frame(lines).to_csv(index=False, lineterminator="\n").splitlines() if lines else [""]
+    return {
+        "pareto": pareto_figures(lines),
+        "curves": curve_figures(results),
+        "spectra": spectra(results),
+        "layers": layer_tables(results),
+        "chains": {line.path: results.chain(line.path) for line in lines},
+        "stages": {path: provenance(results, path) for path in results.stages},
+        "csv": {"header": table[0], "rows": {line.path: row for line, row in zip(lines, table[1:], strict=True)}},
+    }
+
+
+def spectra(results: Results) -> list[dict[str, Any]]:
+    """One entry for each fitted network: its figures by key and seed, and a table of means over seeds."""
+    return [
+        {
+            "title": f"{path} ({variant})",
+            "figures": {key: _by_seed(seeds, key) for key in _keys(seeds)},
+            "reasons": {key: _reason(seeds, key) for key in _keys(seeds)},
+            "columns": FIT_COLUMNS,
+            "rows": {key: [_mean(seeds, key, column) for column in FIT_COLUMNS] for key in _keys(seeds)},
+        }
+        for (path, variant), seeds in results.spectra.items()
+    ]
+
+
+def _keys(seeds: dict[str, dict[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(key for layers in seeds.values() for key in layers))
+
+
+def _by_seed(seeds: dict[str, dict[str, Any]], key: str) -> dict[str, Any]:
+    """A figure for each seed whose layer was fitted."""
+    held = sorted(seeds, key=int)
+    return {seed: spectrum_figure(seeds[seed][key]) for seed in held if seeds[seed].get(key, {}).get("fitted")}
+
+
+def _reason(seeds: dict[str, dict[str, Any]], key: str) -> str:
+    return next((str(layers[key]["reason"]) for layers in seeds.values() if layers.get(key, {}).get("reason")), "")
+
+
+def _mean(seeds: dict[str, dict[str, Any]], key: str, column: str) -> float | None:
+    values = [layers[key][column] for layers in seeds.values() if layers.get(key, {}).get(column) is not None]
+    return rounded([mean_interval(values).mean])[0] if values else None
+
+
+def layer_tables(results: Results) -> dict[str, Any]:
+    """path -> rows of key, dtype and the means over seeds of `LAYER_COLUMNS`."""
+    if results.layers.empty:
+        return {}
+    columns = [name for name in LAYER_COLUMNS if name in results.layers]
+    tables: dict[str, Any] = {}
+    for path, rows in results.layers.groupby("path", sort=False):
+        rows = rows[rows["evaluate"] == rows["evaluate"].iloc[0]]
+        means = rows.groupby("key", sort=False)[columns].mean()
+        types = rows.groupby("key", sort=False)["dtype"].agg(lambda names: "/".join(sorted(set(names))))
+        tables[str(path)] = [[key, types[key], *rounded(means.loc[key])] for key in means.index]
+    return tables
+
+
+def provenance(results: Results, path: str) -> dict[str, Any]:
+    """A stage's record, its hash, and whether the parent it names is the one that lies above it."""
+    stage = results.stages[path]
+    parent = path.rpartition("/")[0]
+    named = stage.provenance.get("parent")
+    intact = None if not named or parent not in results.stages else results.stages[parent].hash == named
+    return {"record": stage.provenance, "hash": stage.hash, "intact": intact}
