@@ -47,7 +47,10 @@ class Replica:
 
 @dataclass
 class Checkpoint:
-    """A checkpoint in memory. `provenance` holds stage, method, its distribution and version, settings, fingerprint and the parent's hash."""
+    """A checkpoint in memory.
+
+    `provenance` holds stage, method, its distribution and version, settings, fingerprint and the parent's hash.
+    """
 
     origin: Origin
     replicas: dict[int, Replica]
@@ -56,6 +59,7 @@ class Checkpoint:
 
     @property
     def seeds(self) -> list[int]:
+        """The replicas' seeds, ascending."""
         return list(self.replicas)
 
     @property
@@ -116,7 +120,8 @@ def read_record(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise PruneryError(f"{path} is not a readable checkpoint ({error}): delete it and run again") from error
     if number != FORMAT:
-        raise PruneryError(f"{path} has format {number}, this Prunery reads format {FORMAT}: {'update Prunery' if number > FORMAT else 'delete it and run again'}")
+        remedy = "update Prunery" if number > FORMAT else "delete it and run again"
+        raise PruneryError(f"{path} has format {number}, this Prunery reads format {FORMAT}: {remedy}")
     return record
 
 
@@ -145,7 +150,8 @@ def _tensors(folder: Path, files: dict[str, str]) -> dict[str, Tensor]:
         if not path.exists():
             raise PruneryError(f"{path} is missing: delete {folder / RECORD} and run again")
         if sha256(path) != digest:
-            raise PruneryError(f"{path} is not what was written (its hash differs): delete {folder / RECORD} and run again")
+            remedy = f"delete {folder / RECORD} and run again"
+            raise PruneryError(f"{path} is not what was written (its hash differs): {remedy}")
         try:
             state |= load_file(path)
         except SafetensorError as error:
@@ -158,5 +164,8 @@ def _fill(module: nn.Module, state: dict[str, Tensor], folder: Path, seed: str) 
     odd = sorted(set(wanted) ^ set(state))
     odd += [key for key in wanted if key in state and wanted[key].shape != state[key].shape]
     if odd:
-        raise PruneryError(f"{folder / seed}.safetensors does not fit the network of {RECORD} (first difference: {odd[0]}): delete {RECORD} there and run again")
+        raise PruneryError(
+            f"{folder / seed}.safetensors does not fit the network of {RECORD} (first difference: {odd[0]}): "
+            f"delete {RECORD} there and run again"
+        )
     module.load_state_dict(state, strict=True)

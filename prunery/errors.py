@@ -1,7 +1,7 @@
 """The one exception that reaches a user: one clear line, no traceback."""
 
-from difflib import get_close_matches
 from collections.abc import Iterable
+from difflib import get_close_matches
 
 
 class PruneryError(Exception):

@@ -10,7 +10,7 @@ import ast
 import hashlib
 import sys
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -19,12 +19,12 @@ from prunery.contract import Method
 PACKAGE = Path(__file__).parent
 
 
-@lru_cache(maxsize=None)
+@cache
 def _tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
-@lru_cache(maxsize=None)
+@cache
 def normal_form(path: Path) -> str:
     """A Python file's syntax tree without docstrings, as text; any other file's content."""
     if path.suffix != ".py":
@@ -41,7 +41,7 @@ def _is_text(node: ast.AST) -> bool:
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
-@lru_cache(maxsize=None)
+@cache
 def library_files(module: str) -> tuple[Path, ...]:
     """The files of a `prunery` module and of every `prunery` module it imports at run time, sorted."""
     found: set[Path] = set()
@@ -61,7 +61,7 @@ def _module_path(module: str) -> Path:
     return path if path.exists() else PACKAGE / relative / "__init__.py"
 
 
-@lru_cache(maxsize=None)
+@cache
 def _imports(path: Path) -> tuple[str, ...]:
     names: list[str] = []
     for node in _runtime_nodes(_tree(path)):
@@ -80,7 +80,7 @@ def _runtime_nodes(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def method_files(method: type[Method]) -> tuple[Path, ...]:
-    """The source files of a method (its package without tests, or its single module) and the library's that it imports."""
+    """The source files of a method (its package without tests, or its single module) and the library's it imports."""
     source = Path(str(sys.modules[method.__module__].__file__))
     own = [source]
     if source.name == "__init__.py":
@@ -89,7 +89,7 @@ def method_files(method: type[Method]) -> tuple[Path, ...]:
     return tuple(sorted({*own, *borrowed}))
 
 
-@lru_cache(maxsize=None)
+@cache
 def fingerprint(*files: Path) -> str:
     """The digest of files in their normal form. Names count, folders do not, so moved checkouts agree."""
     digest = hashlib.sha256()
@@ -98,7 +98,7 @@ def fingerprint(*files: Path) -> str:
     return digest.hexdigest()
 
 
-@lru_cache(maxsize=None)
+@cache
 def installed(distribution: str) -> str:
     """The installed version of a distribution, `absent` if there is none."""
     try:

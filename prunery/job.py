@@ -1,8 +1,8 @@
 """One job of the workflow: from the command line that Snakemake runs to a call into the library, and back to files.
 
 `python -m prunery.job --job JSON --files JSON --log FILE --threads N` runs the stage's script, which asks `current()`
-for its inputs. Whatever goes wrong ends here: a user's mistake as one line, anything else as one line and a traceback in the
-log; both with exit code 1.
+for its inputs. Whatever goes wrong ends here: a user's mistake as one line, anything else as one line and a traceback
+in the log; both with exit code 1.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ def _connect(run: str) -> socket.socket | None:
     """A connection to the run's warm process, started if need be; None if it cannot be had."""
     try:
         path = socket_path(run)
-        with open(f"{path}.lock", "w") as lock:
+        with path.with_suffix(".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             return _try(path) or _start(path, run)
     except OSError:
@@ -80,7 +80,7 @@ def _start(path: Path, run: str) -> socket.socket | None:
 
 def _ask(connection: socket.socket, arguments: list[str]) -> int:
     """Send the request with this process's output files; wait for the exit code."""
-    request = json.dumps([os.getcwd(), arguments, dict(os.environ)]).encode()
+    request = json.dumps([str(Path.cwd()), arguments, dict(os.environ)]).encode()
     with connection:
         socket.send_fds(connection, [len(request).to_bytes(8, "big")], [1, 2])
         connection.sendall(request)

@@ -80,7 +80,7 @@ class BenchSettings(Settings):
         0.001, gt=0, description="fp32: largest difference to the eager logits allowed, relative to the largest logit"
     )
     agreement: float = Field(
-        0.98, ge=0, le=1, description="int8: least share of samples to be given the class that the eager network gives"
+        0.95, ge=0, le=1, description="int8: least share of samples to be given the class that the eager network gives"
     )
 
 

@@ -1,4 +1,4 @@
-"""Recipes: paths such as `digits-mlp/prune={magnitude,seb}@0.5/finetune=short`, their short spellings and their parts."""
+"""Recipes: paths such as `digits-mlp/prune={magnitude,seb}@0.5/finetune=short`, their spellings and parts."""
 
 from __future__ import annotations
 

@@ -47,13 +47,17 @@ class Registry:
     def _add(self, plugin: str, method: type[Method], distribution: tuple[str, str]) -> None:
         stage, name = getattr(method, "stage", None), getattr(method, "name", None)
         if stage not in BASES or not name:
-            raise PruneryError(f"plugin {plugin}: {method.__qualname__} states no valid stage and name (stages: {', '.join(BASES)})")
+            stages = ", ".join(BASES)
+            raise PruneryError(
+                f"plugin {plugin}: {method.__qualname__} states no valid stage and name (stages: {stages})"
+            )
         if not issubclass(method, BASES[stage]):
-            raise PruneryError(f"plugin {plugin}: {method.__qualname__} is registered for {stage} but is no {BASES[stage].__name__}")
+            wanted = BASES[stage].__name__
+            raise PruneryError(f"plugin {plugin}: {method.__qualname__} is registered for {stage} but is no {wanted}")
         key = (stage, name)
         if key in self.methods:
-            first = self.methods[key]
-            raise PruneryError(f"plugin {plugin}: {stage} method {name!r} of {method.__module__} is taken by {first.__module__}: rename one")
+            owners = f"{method.__module__} is taken by {self.methods[key].__module__}"
+            raise PruneryError(f"plugin {plugin}: {stage} method {name!r} of {owners}: rename one")
         self.methods[key] = method
         self.distributions[key] = distribution
 
@@ -100,7 +104,8 @@ def _validated(method: type[Method], values: dict[str, Any]) -> Any:
 def load_folder(folder: Path, package: str) -> Iterable[tuple[str, ModuleType | Exception]]:
     """Import every plugin package below `folder` as `<package>.<path>`; yields (name, module or why it failed).
 
-    A plugin package is a folder whose `__init__.py` mentions `register_methods`. Names that start with `_` or `.` are skipped.
+    A plugin package is a folder whose `__init__.py` mentions `register_methods`. Names that start with `_` or `.` are
+    skipped.
     """
     for init in sorted(folder.rglob("__init__.py")):
         parts = init.parent.relative_to(folder).parts
@@ -117,7 +122,8 @@ def _import_path(name: str, init: Path) -> ModuleType:
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, init, submodule_search_locations=[str(init.parent)])
-    assert spec and spec.loader
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:

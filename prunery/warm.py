@@ -113,7 +113,9 @@ def _receive(connection: socket.socket) -> tuple[str, list[str], dict[str, str],
     return folder, arguments, environment, files
 
 
-def _become_job(server: _Server, folder: str, arguments: list[str], environment: dict[str, str], files: list[int]) -> None:
+def _become_job(
+    server: _Server, folder: str, arguments: list[str], environment: dict[str, str], files: list[int]
+) -> None:
     """In the fork: take the client's folder, environment and output, run the job, leave."""
     code = 1
     try:

@@ -145,7 +145,7 @@ class Workflow:
 
     def files(self, wildcards: Wildcards, input: Any, output: Any) -> str:
         """Params function: the job's files by name, as JSON."""
-        named = {name: [input[name]] if isinstance(input[name], str) else list(input[name]) for name in input.keys()}
+        named = {name: [input[name]] if isinstance(input[name], str) else list(input[name]) for name in input.keys()}  # noqa: SIM118
         return json.dumps({"input": named, "output": dict(output.items())}, sort_keys=True)
 
     def _told(self, stage: str, wildcards: Wildcards) -> dict[str, Any]:
@@ -223,11 +223,11 @@ class Workflow:
         """Params of the report: its title, its profile, and the code that writes it."""
         page = sorted(path for path in (PACKAGE / "reporting").rglob("*") if path.suffix in (".css", ".js", ".j2"))
         code = fingerprint(self.scripts / "report.py", *library_files("prunery.report"), *page)
-        told = {"stage": "report", "title": self.study.title or self.study.study, "profile": self.study.profile, "root": self.root}
-        return json.dumps(told | {"code": code}, sort_keys=True)
+        told = {"stage": "report", "root": self.root, "profile": self.study.profile, "code": code}
+        return json.dumps(told | {"title": self.study.title or self.study.study}, sort_keys=True)
 
     def set_environment(self, run: int | None) -> None:
-        """Tell the processes of jobs where things are; `run` is the Snakemake process that may keep one warm for them."""
+        """Tell jobs' processes where things are; `run` is the Snakemake process that may keep one warm for them."""
         told = {"PYTHON": sys.executable, "LAUNCH": str(PACKAGE / "launch.py"), "SCRIPTS": str(self.scripts)}
         if run:
             told |= {"RUN": str(run), "IMPORTS": " ".join(self.imports)}

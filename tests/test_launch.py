@@ -39,8 +39,16 @@ def run_job(tmp_path, monkeypatch):
         output.parent.mkdir(exist_ok=True)
         files = json.dumps({"output": {"network": str(output)}, "input": {}})
         command = [sys.executable, "-I", "-S", launch.__file__]
-        command += ["--job", json.dumps({"stage": "prune", "act": act}), "--files", files, "--log", str(tmp_path / "logs" / f"{act}.log")]
-        environment = {**os.environ, "MARK": "hello ", "PRUNERY_SCRIPTS": str(tmp_path / "scripts"), "TMPDIR": str(tmp_path)}
+        command += [
+            "--job",
+            json.dumps({"stage": "prune", "act": act}),
+            "--files",
+            files,
+            "--log",
+            str(tmp_path / "logs" / f"{act}.log"),
+        ]
+        environment = {**os.environ, "MARK": "hello ", "TMPDIR": str(tmp_path)}
+        environment["PRUNERY_SCRIPTS"] = str(tmp_path / "scripts")
         environment |= {"PRUNERY_RUN": str(run.pid)} if warm else {}
         started.append(subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True))
         return started[-1], output

@@ -206,7 +206,7 @@ def test_a_forgotten_edit_is_noticed(tmp_path):
         (lambda record: record.pop("format"), "not a readable checkpoint"),
         (
             lambda record: record["replicas"]["0"]["edits"].append({"edit": "fold"}),
-            "edit of kind 'fold'.*update Prunery",
+            "edit of kind 'fold'.*update it",
         ),
     ],
 )

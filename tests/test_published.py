@@ -18,7 +18,7 @@ def _texts(folder: Path) -> None:
     folder.mkdir()
     (folder / "labels.json").write_text(json.dumps(["rain", "sun"]))
     for name, count in (("train", 240), ("test", 80)):
-        with open(folder / f"{name}.csv", "w", newline="") as file:
+        with (folder / f"{name}.csv").open("w", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(["text", "label"])
             for index in range(count):
