@@ -23,6 +23,7 @@ from prunery.errors import PruneryError
 from prunery.fingerprint import PACKAGE, fingerprint, installed, library_files, method_files
 from prunery.recipe import AMOUNT, Recipe, file_name, parse
 from prunery.registry import Registry, build_registry
+from prunery.reporting.claims import read_claims
 
 Wildcards = Any  # Snakemake's namedlist of wildcard values: attributes by name
 EXTENSION = {"calibrate": "safetensors", "spectral_fit": "json", "evaluate": "json", "bench": "json"}
@@ -46,9 +47,7 @@ class Workflow:
         self.study: Study = read_study(config)
         self.registry = registry or build_registry(tuple(self.study.plugins))
         self.recipes = check_study(self.study, self.registry)
-        for path in self.study.claims:
-            if not Path(path).is_file():
-                raise PruneryError(f"claims: there is no file {path!r} (paths count from the folder snakemake runs in)")
+        read_claims(map(Path, self.study.claims))
         self.scripts = scripts
 
     # --- names -------------------------------------------------------------------------------------------------------

@@ -7,4 +7,5 @@ from prunery.report import write_report
 
 job = current()
 results, claims = (list(map(Path, job.told["input"].get(name, []))) for name in ("results", "claims"))
-print(write_report(job.told["title"], Path(job.told["root"]), results, claims, job.output("page")))
+page, profile = job.output("page"), job.told["profile"]
+print(write_report(job.told["title"], Path(job.told["root"]), results, claims, page, profile))
