@@ -75,7 +75,7 @@ class Checkpoint:
 def tensor_facts(tensor: Tensor) -> dict[str, Any]:
     """Shape, dtype, share of zeros and the hash of the bytes of one tensor."""
     plain = tensor.detach().cpu().contiguous()
-    data = plain.reshape(-1).view(torch.uint8).numpy() if plain.numel() else b""
+    data = plain.reshape(-1).view(torch.uint8).numpy().tobytes() if plain.numel() else b""
     zeros = float((plain == 0).float().mean()) if plain.numel() else 0.0
     return {
         "shape": list(plain.shape),

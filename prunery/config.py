@@ -167,6 +167,9 @@ def check_study(study: Study, registry: Registry) -> list[Recipe]:
             if not re.fullmatch(NAME, name):
                 raise PruneryError(f"{stage}.{name}: a variant's name is letters, digits, '_', '.', '-'")
             study.method(registry, stage, name)
+    for name in study.threads:
+        if name not in BASES:
+            raise PruneryError(f"threads: {unknown('stage', name, BASES)}")
     for name, base in study.bases.items():
         _check_base(study, registry, name, base)
     recipes = study.all_recipes()

@@ -12,7 +12,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,8 @@ from prunery.config import Study, check_study, read_study
 from prunery.contract import TRANSFORMS, Method
 from prunery.datafolder import data_folder
 from prunery.errors import PruneryError
-from prunery.fingerprint import PACKAGE, fingerprint, installed, library_files, method_files
+from prunery.fingerprint import PACKAGE
+from prunery.identity import identity, report_code, stage_code
 from prunery.recipe import AMOUNT, Recipe, file_name, parse
 from prunery.registry import Registry, build_registry
 from prunery.reporting.claims import read_claims
@@ -48,6 +49,7 @@ class Workflow:
         self.registry = registry or build_registry(tuple(self.study.plugins))
         self.recipes = check_study(self.study, self.registry)
         read_claims(map(Path, self.study.claims))
+        self._check_files()
         self.scripts = scripts
 
     # --- names -------------------------------------------------------------------------------------------------------
@@ -106,13 +108,27 @@ class Workflow:
 
     def data_files(self, wildcards: Wildcards) -> list[str]:
         """Input: the user's files that a data source reads."""
-        source: Any = self._method("data", wildcards)
-        return [str(path) for path in source.files(data_folder(self.study.data_folder))]
+        return self._files_of("data", self.data_names[wildcards.data])
 
     def weights(self, wildcards: Wildcards) -> list[str]:
         """Input: the local files with first values that a base's model names."""
-        model: Any = self.study.method(self.registry, "model", self.study.bases[wildcards.base].model)
-        return [str(path) for path in model.files()]
+        return self._files_of("model", self.study.bases[wildcards.base].model)
+
+    @cache  # noqa: B019 - one workflow lives as long as its process
+    def _files_of(self, stage: str, variant: str) -> list[str]:
+        """The user's files that a data source or a model reads. Raises `PruneryError` where one is missing."""
+        method: Any = self.study.method(self.registry, stage, variant)
+        where = (data_folder(self.study.data_folder),) if stage == "data" else ()
+        return [str(path) for path in method.files(*where)]
+
+    def _check_files(self) -> None:
+        """Miss files before any job starts, in one line, for every base that a recipe begins with."""
+        for name in dict.fromkeys(recipe.base for recipe in self.recipes):
+            for stage in ("data", "model"):
+                try:
+                    self._files_of(stage, getattr(self.study.bases[name], stage))
+                except PruneryError as error:
+                    raise PruneryError(f"bases.{name}.{stage}: {error}") from error
 
     def measured(self, stage: str) -> Callable[[Wildcards], list[str]]:
         """Input function: the measurements of the parent that the stage's method needs."""
@@ -143,44 +159,25 @@ class Workflow:
         return lambda wildcards: json.dumps(self._told(stage, wildcards), sort_keys=True)
 
     def files(self, wildcards: Wildcards, input: Any, output: Any) -> str:
-        """Params function: the job's files by name, as JSON."""
-        named = {name: [input[name]] if isinstance(input[name], str) else list(input[name]) for name in input.keys()}  # noqa: SIM118
-        return json.dumps({"input": named, "output": dict(output.items())}, sort_keys=True)
+        """Params function: where a job finds things, as JSON; Snakemake compares the files, not this text."""
+        named = {name: [value] if isinstance(value, str) else list(value) for name, value in input.items()}
+        places = {"plugins": self.study.plugins, "data_folder": self.study.data_folder}
+        return json.dumps({"input": named, "output": dict(output.items()), **places}, sort_keys=True)
 
     def _told(self, stage: str, wildcards: Wildcards) -> dict[str, Any]:
         method = self._method(stage, wildcards)
-        told = {"stage": stage, "variant": getattr(wildcards, stage, ""), **self._identity(method)}
-        code = (*library_files(f"prunery.{stage}"), *self._glue(stage))
-        told |= {"plugins": self.study.plugins, "code": fingerprint(*code)}
+        told = {"stage": stage, "variant": getattr(wildcards, stage, ""), **identity(self.registry, method)}
+        told["code"] = stage_code(stage, self.scripts)
         if stage == "data":
-            return told | {"data_folder": self.study.data_folder}
+            return told
         base = self.study.bases[_base_of(wildcards)]
-        told["model"] = self._identity(self.study.method(self.registry, "model", base.model))
+        told["model"] = identity(self.registry, self.study.method(self.registry, "model", base.model))
         if stage == "train":
             told |= {"variant": base.train, "seeds": wildcards.seeds}
         if stage == "bench":
-            told["backends"] = [self._identity(self.registry.configured(*used, {})) for used in method.uses()]
+            backends = (self.registry.configured(*used, {}) for used in method.uses())
+            told["backends"] = [identity(self.registry, backend) for backend in backends]
         return told
-
-    def _identity(self, method: Method) -> dict[str, Any]:
-        distribution, version = self.registry.distributions[method.stage, method.name]
-        return {
-            "method": method.name,
-            "settings": method.settings.model_dump(mode="json"),
-            "distribution": distribution,
-            "version": version,
-            "versions": {name: installed(name) for name in method.versions},
-            "fingerprint": fingerprint(*self._code(method)),
-        }
-
-    def _code(self, method: Method) -> list[Path]:
-        """The sources of a method and of the methods it calls."""
-        called = [self.registry.get(stage, name) for stage, name in method.uses()]
-        return sorted({file for used in (type(method), *called) for file in method_files(used)})
-
-    def _glue(self, stage: str) -> tuple[Path, ...]:
-        """The files between Snakemake and the library, which hand a job its settings."""
-        return self.scripts / f"{stage}.py", PACKAGE / "job.py", PACKAGE / "measured.py"
 
     def _method(self, stage: str, wildcards: Wildcards) -> Method:
         if stage == "train":
@@ -220,9 +217,7 @@ class Workflow:
 
     def report_job(self) -> str:
         """Params of the report: its title, its profile, and the code that writes it."""
-        page = sorted(path for path in (PACKAGE / "reporting").rglob("*") if path.suffix in (".css", ".js", ".j2"))
-        code = fingerprint(self.scripts / "report.py", *library_files("prunery.report"), *page)
-        told = {"stage": "report", "root": self.root, "profile": self.study.profile, "code": code}
+        told = {"stage": "report", "root": self.root, "profile": self.study.profile, "code": report_code(self.scripts)}
         return json.dumps(told | {"title": self.study.title or self.study.study}, sort_keys=True)
 
     def set_environment(self, run: int | None) -> None:
