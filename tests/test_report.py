@@ -26,10 +26,15 @@ SEEDS = range(5)
 SIZES = {"digits-mlp": (5_706, 0.965), "digits-cnn": (8_010, 0.972), "docstrings-bert": (184_325, 0.88)}
 RECIPES = (
     "",
-    "prune=magnitude@0.5", "prune=magnitude@0.5/finetune=short", "prune=magnitude@0.8/finetune=short",
-    "prune=random@0.5", "prune=random@0.5/finetune=short", "prune=seb@0.5/finetune=short",
-    "quantize=int8", "prune=magnitude@0.5/finetune=short/quantize=int8",
-)  # fmt: skip
+    "prune=magnitude@0.5",
+    "prune=magnitude@0.5/finetune=short",
+    "prune=magnitude@0.8/finetune=short",
+    "prune=random@0.5",
+    "prune=random@0.5/finetune=short",
+    "prune=seb@0.5/finetune=short",
+    "quantize=int8",
+    "prune=magnitude@0.5/finetune=short/quantize=int8",
+)
 COST = {"random": 0.03, "magnitude": 0.004, "seb": 0.006}
 CLAIMS = """
 - id: magnitude-beats-random
@@ -68,14 +73,21 @@ class Study:
         stage, _, variant = recipe.rpartition("/")[2].partition("=")
         parent = self.root / path.rpartition("/")[0] / "model.json"
         provenance = {
-            "stage": stage or "train", "variant": variant.partition("@")[0] or "adam", "method": variant.partition("@")[0] or "adam",
-            "distribution": "prunery", "version": "0.1.0", "settings": {"epochs": 20, "scope": "<global>"}, "fingerprint": "ab" * 32,
-        }  # fmt: skip
+            "stage": stage or "train",
+            "variant": variant.partition("@")[0] or "adam",
+            "method": variant.partition("@")[0] or "adam",
+            "distribution": "prunery",
+            "version": "0.1.0",
+            "settings": {"epochs": 20, "scope": "<global>"},
+            "fingerprint": "ab" * 32,
+        }
         provenance |= {"parent": sha256(parent)} if recipe and parent.exists() else {}
         self.add(path, "model.json", {"format": 1, "provenance": provenance, "replicas": {}})
         if stage in ("", "finetune", "distill"):
             self.add(path, "history.json", {str(seed): self.epochs(base) for seed in SEEDS})
-        self.add(path, "evaluate=standard.json", {"replicas": {str(seed): self.figures(base, recipe) for seed in SEEDS}})
+        self.add(
+            path, "evaluate=standard.json", {"replicas": {str(seed): self.figures(base, recipe) for seed in SEEDS}}
+        )
 
     def epochs(self, base: str) -> list[dict[str, float]]:
         top = SIZES[base][1]
@@ -84,10 +96,13 @@ class Study:
             rise, noise = 1 - np.exp(-epoch / 4), float(self.random.normal(0, 0.006))
             rows.append(
                 {
-                    "epoch": epoch, "train_loss": 2.3 * (1 - rise) + 0.05, "train_accuracy": min(1.0, 0.1 + 0.9 * rise + noise),
-                    "validation_loss": 2.3 * (1 - rise) + 0.12 + noise, "validation_accuracy": 0.1 + (top - 0.1) * rise + noise,
+                    "epoch": epoch,
+                    "train_loss": 2.3 * (1 - rise) + 0.05,
+                    "train_accuracy": min(1.0, 0.1 + 0.9 * rise + noise),
+                    "validation_loss": 2.3 * (1 - rise) + 0.12 + noise,
+                    "validation_accuracy": 0.1 + (top - 0.1) * rise + noise,
                     "learning_rate": 1e-3,
-                }  # fmt: skip
+                }
             )
         return rows
 
@@ -102,18 +117,29 @@ class Study:
         for key, share in shares:
             count = int(parameters * share)
             layers[key] = {
-                "parameters": count, "nonzero": int(count * (1 - sparsity)), "macs": count, "bits": count * bits,
-                "dtype": f"int{bits}" if bits == 8 else "float32", "sparsity": sparsity,
-            }  # fmt: skip
+                "parameters": count,
+                "nonzero": int(count * (1 - sparsity)),
+                "macs": count,
+                "bits": count * bits,
+                "dtype": f"int{bits}" if bits == 8 else "float32",
+                "sparsity": sparsity,
+            }
 
         def split(samples: int) -> dict[str, float]:
             accuracy = top - drop - 0.003 * (bits == 8) + float(self.random.normal(0, 0.004))
             return {"accuracy": accuracy, "loss": 1 - accuracy, "agreement": 0.99 - drop, "samples": samples}
 
         return {
-            "validation": split(144), "test": split(360), "parameters": parameters, "nonzero": int(parameters * (1 - sparsity)),
-            "weight_sparsity": sparsity, "sparsity": sparsity * 0.97, "bits": parameters * bits, "macs": parameters, "layers": layers,
-        }  # fmt: skip
+            "validation": split(144),
+            "test": split(360),
+            "parameters": parameters,
+            "nonzero": int(parameters * (1 - sparsity)),
+            "weight_sparsity": sparsity,
+            "sparsity": sparsity * 0.97,
+            "bits": parameters * bits,
+            "macs": parameters,
+            "layers": layers,
+        }
 
     def times(self, base: str, recipe: str) -> None:
         quantized = "quantize" in recipe
@@ -126,18 +152,37 @@ class Study:
             gain = ratio if quantized else 1 + float(self.random.normal(0, 0.01))
             median = dense / gain
             backends[name] = {
-                "status": "ok", "precision": "int8" if quantized else "fp32", "reference_precision": "fp32",
+                "status": "ok",
+                "precision": "int8" if quantized else "fp32",
+                "reference_precision": "fp32",
                 "kind": "quantization" if quantized else "structure",
                 "latency_ms": {"median": median, "low": 0.97 * median, "high": 1.04 * median},
                 "reference_latency_ms": {"median": dense, "low": 0.98 * dense, "high": 1.03 * dense},
                 "speedup": {"ratio": gain, "low": 0.97 * gain, "high": 1.03 * gain},
-                "throughput": 1000 / median, "integer_share": 0.94 if quantized else None, "max_error": 1e-6, "agreement": 1.0, "accuracy": 0.96,
-            }  # fmt: skip
-        machine = {"cpu": "Example CPU", "flags": ["avx2", "avx512_vnni"], "threads": 2, "versions": {"openvino": "2026.4"}}
-        self.add(f"{base}/seeds=0-4/{recipe}", "bench=cpu.json", {"machine": machine, "batch": 64, "backends": backends})
+                "throughput": 1000 / median,
+                "integer_share": 0.94 if quantized else None,
+                "max_error": 1e-6,
+                "agreement": 1.0,
+                "accuracy": 0.96,
+            }
+        machine = {
+            "cpu": "Example CPU",
+            "flags": ["avx2", "avx512_vnni"],
+            "threads": 2,
+            "versions": {"openvino": "2026.4"},
+        }
+        self.add(
+            f"{base}/seeds=0-4/{recipe}", "bench=cpu.json", {"machine": machine, "batch": 64, "backends": backends}
+        )
 
     def spectrum(self, base: str) -> None:
-        rows = {str(seed): {"layers.0.weight": self.fit(), "head.weight": {"fitted": False, "reason": "the shorter side is 5"}} for seed in SEEDS}
+        rows = {
+            str(seed): {
+                "layers.0.weight": self.fit(),
+                "head.weight": {"fitted": False, "reason": "the shorter side is 5"},
+            }
+            for seed in SEEDS
+        }
         self.add(f"{base}/seeds=0-4", "spectral_fit=mp.json", rows)
 
     def fit(self) -> dict[str, Any]:
@@ -149,11 +194,21 @@ class Study:
         counts, _ = np.histogram(values, bins=64, range=(0, 1.5 * plus))
         spikes = int((values > plus).sum())
         return {
-            "fitted": True, "gamma": p / n, "sigma_hat": 0.1, "lambda_plus": float(plus), "sigma_plus": float(np.sqrt(n * plus)),
-            "fit_error": 0.012, "bulk_fraction": 1 - spikes / p, "spikes": spikes, "spike_mass": 0.2, "hill_exponent": 3.1,
-            "largest": values[:-22:-1].tolist(), "histogram": counts.tolist(), "histogram_edges": [0.0, float(1.5 * plus)],
+            "fitted": True,
+            "gamma": p / n,
+            "sigma_hat": 0.1,
+            "lambda_plus": float(plus),
+            "sigma_plus": float(np.sqrt(n * plus)),
+            "fit_error": 0.012,
+            "bulk_fraction": 1 - spikes / p,
+            "spikes": spikes,
+            "spike_mass": 0.2,
+            "hill": 3.1,
+            "largest": values[:-22:-1].tolist(),
+            "histogram": counts.tolist(),
+            "histogram_edges": [0.0, float(1.5 * plus)],
             "histogram_beyond": int(p - counts.sum()),
-        }  # fmt: skip
+        }
 
 
 @pytest.fixture(name="study")
@@ -173,7 +228,9 @@ def make_write(study: Study) -> Callable[..., str]:
     def write(files: list[Path] | None = None, profile: str | None = "cpu") -> str:
         claims = study.root.parent / "claims.yaml"
         claims.write_text(CLAIMS)
-        return write_report("A <b>title</b>", study.root, files or study.files, [claims], study.root / "report.html", profile)
+        return write_report(
+            "A <b>title</b>", study.root, files or study.files, [claims], study.root / "report.html", profile
+        )
 
     return write
 
@@ -193,7 +250,7 @@ def test_the_page_is_one_file_that_may_fetch_nothing(write: Callable[..., str], 
     assert page.count("plotly.js v") == 1
     own = page.split("<script>")[0]  # before plotly's own source
     assert not re.findall(r"""(?:src|href)=["'](?:https?:)?//""", own)
-    assert "<link rel=\"stylesheet\"" not in page
+    assert '<link rel="stylesheet"' not in page
 
 
 def test_text_from_results_is_never_markup(write: Callable[..., str], study: Study) -> None:
@@ -209,7 +266,8 @@ def test_terminal_table_names_backend_and_precisions(write: Callable[..., str], 
     assert "openvino (int8 to fp32)" in rows["digits-mlp/quantize=int8"]
     assert "2.10x" in rows["digits-mlp/quantize=int8"]
     assert rows["docstrings-bert/quantize=int8"].endswith("-")
-    accuracies = [f["test"]["accuracy"] for f in json.loads((study.root / "digits-mlp/seeds=0-4/evaluate=standard.json").read_text())["replicas"].values()]  # fmt: skip
+    stored = json.loads((study.root / "digits-mlp/seeds=0-4/evaluate=standard.json").read_text())["replicas"]
+    accuracies = [figures["test"]["accuracy"] for figures in stored.values()]
     low, high = stats.t.interval(0.95, 4, np.mean(accuracies), stats.sem(accuracies))
     assert f"{100 * np.mean(accuracies):.1f} % [{100 * low:.1f}, {100 * high:.1f}], 5 seeds" in rows["digits-mlp"]
     assert "22.3 KiB" in rows["digits-mlp"]
@@ -217,7 +275,7 @@ def test_terminal_table_names_backend_and_precisions(write: Callable[..., str], 
 
 def test_csv_holds_every_recipe(write: Callable[..., str], study: Study) -> None:
     write()
-    with open(study.root / "table.csv", newline="") as file:
+    with (study.root / "table.csv").open(newline="") as file:
         rows = {row["path"]: row for row in csv.DictReader(file)}
     assert len(rows) == len(SIZES) * len(RECIPES)
     row = rows["digits-mlp/seeds=0-4/quantize=int8"]
@@ -256,7 +314,9 @@ def test_pareto_figures_carry_recipe_interval_and_front(study: Study) -> None:
     assert set(data["pareto"]["docstrings-bert"]) == {"bits", "macs"}
     points = {path: trace for trace in figures["bits"]["data"][1:] for path in trace["customdata"]}
     assert len(points) == len(RECIPES)
-    hover = next(text for trace in figures["latency:openvino"]["data"][1:] for text in trace["text"] if "quantize" in text)
+    hover = next(
+        text for trace in figures["latency:openvino"]["data"][1:] for text in trace["text"] if "quantize" in text
+    )
     assert "ms [" in hover
     assert "int8" in hover
     assert "5 seeds" in hover
@@ -279,7 +339,9 @@ def test_lineage_is_checked(study: Study) -> None:
 
 
 def test_missing_pieces_leave_the_rest(write: Callable[..., str], study: Study) -> None:
-    few = [path for path in study.files if path.parent.name == "seeds=0-4" and path.name.startswith(("model", "evaluate"))]
+    few = [
+        path for path in study.files if path.parent.name == "seeds=0-4" and path.name.startswith(("model", "evaluate"))
+    ]
     assert len(write(few).splitlines()) == 2 + len(SIZES)
     page = (study.root / "report.html").read_text()
     assert "This study measures no speed." in page

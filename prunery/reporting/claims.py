@@ -138,7 +138,7 @@ class Difference(_Comparison):
 
 
 class Wilcoxon(_Comparison):
-    """`a - b`, paired by base, recipe and seed and pooled: a one-sided signed-rank test at 5% on each side of `expect`."""
+    """`a - b`, paired by base, recipe and seed, pooled: a one-sided signed-rank test at 5% on each side of `expect`."""
 
     kind: Literal["wilcoxon"]
 

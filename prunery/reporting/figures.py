@@ -1,4 +1,4 @@
-"""Plotly figures as plain dictionaries. Colours are CSS variables, which the page resolves to its light or dark theme."""
+"""Plotly figures as plain dictionaries. Colours are CSS variables, resolved by the page to its light or dark theme."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from prunery.reporting.statistics import marchenko_pastur, mean_interval, pareto
 from prunery.reporting.summary import Line, Speed, accuracy_text, size_text
 
 Figure = dict[str, Any]
+Point = tuple[Line, float, "Speed | None", str]
 
 FAMILIES = {
     DENSE: ("var(--dense)", "star"),
@@ -51,12 +52,12 @@ def pareto_figures(lines: list[Line]) -> dict[str, dict[str, Figure]]:
 
 def _size_figure(lines: list[Line], cost: str, title: str, factor: float) -> Figure:
     held = [line for line in lines if cost in line.sizes]
-    points = [(line, line.sizes[cost] * factor, None, _hover(line)) for line in held]
+    points: list[Point] = [(line, line.sizes[cost] * factor, None, _hover(line)) for line in held]
     return _pareto(points, title)
 
 
 def _latency_figure(lines: list[Line], backend: str) -> Figure:
-    points = []
+    points: list[Point] = []
     for line in lines:
         for speed in line.speeds:
             if speed.backend == backend:
@@ -81,7 +82,7 @@ def _timing(speed: Speed) -> str:
     )
 
 
-def _pareto(points: list[tuple[Line, float, Speed | None, str]], title: str) -> Figure:
+def _pareto(points: list[Point], title: str) -> Figure:
     front = pareto_front([cost for _, cost, _, _ in points], [line.test.mean for line, *_ in points])
     data = [_front([points[index] for index in front])]
     for family, (colour, symbol) in FAMILIES.items():
@@ -97,7 +98,7 @@ def _pareto(points: list[tuple[Line, float, Speed | None, str]], title: str) -> 
     return {"data": data, "layout": layout}
 
 
-def _front(points: list[tuple[Line, float, Speed | None, str]]) -> Figure:
+def _front(points: list[Point]) -> Figure:
     return {
         "type": "scatter", "mode": "lines+markers", "name": "Pareto front", "hoverinfo": "skip",
         "x": rounded(cost for _, cost, _, _ in points), "y": rounded(line.test.mean for line, *_ in points),
@@ -106,7 +107,7 @@ def _front(points: list[tuple[Line, float, Speed | None, str]]) -> Figure:
     }  # fmt: skip
 
 
-def _family(points: list[tuple[Line, float, Speed | None, str]], family: str, colour: str, symbol: str) -> Figure:
+def _family(points: list[Point], family: str, colour: str, symbol: str) -> Figure:
     bars = {"thickness": 1, "width": 0, "color": colour}
     trace: Figure = {
         "type": "scatter", "mode": "markers", "name": family,
@@ -153,7 +154,7 @@ def _curves(rows: pd.DataFrame, quantity: str) -> Figure:
 
 
 def _band(rows: pd.DataFrame, column: str, name: str, colour: str) -> Iterator[Figure]:
-    epochs = [(epoch, mean_interval(values)) for epoch, values in rows.groupby("epoch")[column]]
+    epochs = [(str(epoch), mean_interval(values)) for epoch, values in rows.groupby("epoch")[column]]
     x = [int(epoch) for epoch, _ in epochs]
     low, high = (rounded(i.mean + sign * i.half_width for _, i in epochs) for sign in (-1, 1))
     yield {
@@ -192,7 +193,8 @@ def _bars(edges: Any, heights: Any, counts: Any) -> Figure:
     return {
         "type": "bar", "name": "eigenvalues", "x": rounded((edges[1:] + edges[:-1]) / 2), "y": rounded(heights),
         "width": rounded(np.diff(edges)), "customdata": [int(count) for count in counts],
-        "marker": {"color": "var(--bulk)", "line": {"width": 0}}, "hovertemplate": "%{customdata} near %{x:.4g}<extra></extra>",
+        "marker": {"color": "var(--bulk)", "line": {"width": 0}},
+        "hovertemplate": "%{customdata} near %{x:.4g}<extra></extra>",
     }  # fmt: skip
 
 

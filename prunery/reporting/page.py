@@ -21,7 +21,7 @@ from prunery.reporting.summary import Line
 from prunery.reporting.verdicts import FAILS, HOLDS, NOT_TESTABLE, UNDECIDED, Verdict
 
 LAYER_COLUMNS = ("parameters", "nonzero", "sparsity", "bits", "macs")
-FIT_COLUMNS = ("sigma_plus", "fit_error", "bulk_fraction", "spikes", "spike_mass", "hill_exponent")
+FIT_COLUMNS = ("sigma_plus", "fit_error", "bulk_fraction", "spikes", "spike_mass", "hill")
 SCRIPTS = ("table.js", "plots.js", "inspect.js")
 
 

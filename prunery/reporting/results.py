@@ -51,7 +51,7 @@ class Results:
         return [] if self.replicas.empty else list(dict.fromkeys(self.replicas["path"]))
 
     def chain(self, path: str) -> list[str]:
-        """The paths of a recipe's ancestors, the dense network first, and the recipe itself, as far as they are known."""
+        """The paths of a recipe's known ancestors, the dense network first, and of the recipe itself."""
         return [str(prefix) for prefix in self.recipes[path].prefixes() if str(prefix) in self.stages]
 
 

@@ -1,10 +1,10 @@
-"""The few statistics of the report: intervals over seeds, paired differences, Pareto fronts, the Marchenko-Pastur density."""
+"""The statistics of the report: intervals over seeds, paired differences, Pareto fronts, the Marchenko-Pastur law."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -25,8 +25,10 @@ class Interval:
 
     @property
     def half_width(self) -> float:
-        """Half the width of the interval, 0 where there is none."""
-        return 0.0 if self.high is None else self.high - self.mean
+        """The longer arm of the interval, 0 where there is none."""
+        if self.low is None or self.high is None:
+            return 0.0
+        return max(self.high - self.mean, self.mean - self.low)
 
 
 def mean_interval(values: ArrayLike) -> Interval:
@@ -42,6 +44,13 @@ def mean_interval(values: ArrayLike) -> Interval:
     return Interval(mean, mean - reach, mean + reach, int(sample.size))
 
 
+def clipped(interval: Interval, low: float, high: float) -> Interval:
+    """An interval of a bounded quantity, cut at its bounds."""
+    if interval.low is None or interval.high is None:
+        return interval
+    return replace(interval, low=max(interval.low, low), high=min(interval.high, high))
+
+
 def rank_correlation(x: ArrayLike, y: ArrayLike) -> float | None:
     """Spearman's rho; None where it is undefined (fewer than three points, or one side constant)."""
     first, second = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
@@ -51,7 +60,7 @@ def rank_correlation(x: ArrayLike, y: ArrayLike) -> float | None:
 
 
 def signed_rank(differences: ArrayLike) -> tuple[float, float] | None:
-    """One-sided p-values (shift above 0, shift below 0) of Wilcoxon's signed-rank test; None if all differences are 0."""
+    """One-sided p-values (shift above 0, below 0) of Wilcoxon's signed-rank test; None if all differences are 0."""
     sample = np.asarray(differences, dtype=np.float64)
     if not sample.any():
         return None

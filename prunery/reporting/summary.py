@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from prunery.reporting.results import DENSE, Results
-from prunery.reporting.statistics import Interval, mean_interval
+from prunery.reporting.statistics import Interval, clipped, mean_interval
 
 TOLERANCE = 0.01
 """A recipe counts as accurate when its mean validation accuracy is at most this far below its dense network's."""
@@ -18,7 +18,7 @@ SIZES = ("parameters", "nonzero", "weight_sparsity", "sparsity", "bits", "file_b
 
 @dataclass(frozen=True)
 class Speed:
-    """A measured latency (ms per batch) and its ratio to the dense network's on the same backend, each with its interval."""
+    """A measured latency (ms per batch) and its ratio to the dense network's on that backend, with their intervals."""
 
     backend: str
     precision: str
@@ -76,7 +76,7 @@ def _first_variant(rows: pd.DataFrame, column: str) -> pd.DataFrame:
 def _line(path: str, rows: pd.DataFrame, results: Results) -> Line:
     first = rows.iloc[0]
     sizes = {name: float(rows[name].mean()) for name in SIZES if name in rows and rows[name].notna().all()}
-    test, validation = (mean_interval(rows[f"{split}_accuracy"]) for split in ("test", "validation"))
+    test, validation = (clipped(mean_interval(rows[f"{split}_accuracy"]), 0.0, 1.0) for split in ("test", "validation"))
     columns = {name: None if pd.isna(first[name]) else first[name] for name in ("stage", "prune", "quantize")}
     return Line(path, first["base"], first["recipe"], columns, test, validation, sizes, _speeds(path, results.bench))
 
@@ -88,7 +88,7 @@ def _speeds(path: str, bench: pd.DataFrame) -> tuple[Speed, ...]:
     return tuple(map(_speed, rows.to_dict("records")))
 
 
-def _speed(row: dict[str, Any]) -> Speed:
+def _speed(row: dict[Any, Any]) -> Speed:
     latency, speedup = ((row[name], row[f"{name}_low"], row[f"{name}_high"]) for name in ("latency_ms", "speedup"))
     batch = None if pd.isna(row["batch"]) else int(row["batch"])
     return Speed(row["backend"], row["precision"], row["reference_precision"], row["kind"], batch, latency, speedup)
@@ -96,7 +96,7 @@ def _speed(row: dict[str, Any]) -> Speed:
 
 @dataclass(frozen=True)
 class Highlight:
-    """What stands out among a base's recipes; choices are made on validation, `smallest` and `fastest` may be missing."""
+    """What stands out among a base's recipes, chosen on validation; `smallest` and `fastest` may be missing."""
 
     base: str
     dense: Line

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import pandas as pd
 
 from prunery.reporting.claims import SEEDED, Claim, Difference, Expectation, Pick, RankCorrelation, Threshold, Wilcoxon
 from prunery.reporting.results import Results
-from prunery.reporting.statistics import CONFIDENCE, Interval, mean_interval, rank_correlation, signed_rank
+from prunery.reporting.statistics import CONFIDENCE, Interval, clipped, mean_interval, rank_correlation, signed_rank
 
 HOLDS, FAILS, UNDECIDED, NOT_TESTABLE = "holds", "fails", "undecided", "not testable at this scale"
 
@@ -73,7 +73,8 @@ def decide(interval: Interval, expect: Expectation) -> str:
 
 def _case(name: str, interval: Interval, expect: Expectation) -> Case:
     verdict = decide(interval, expect)
-    reason = "" if verdict != UNDECIDED else "one seed gives no interval" if interval.count == 1 else "the interval straddles the bound"
+    why = "one seed gives no interval" if interval.count == 1 else "the interval straddles the bound"
+    reason = why if verdict == UNDECIDED else ""
     return Case(name, verdict, reason, interval.mean, interval.low, interval.high, interval.count)
 
 
@@ -144,17 +145,10 @@ def _judge_wilcoxon(test: Wilcoxon, results: Results) -> Iterator[Case]:
 def _judge_rank_correlation(test: RankCorrelation, results: Results) -> Iterator[Case]:
     for base in test.of.base:
         try:
-            interval = _clipped(mean_interval(list(_correlations(test, results, base))))
+            interval = clipped(mean_interval(list(_correlations(test, results, base))), -1.0, 1.0)
             yield _case(f"{base}: {test.x} and {test.y}", interval, test.expect)
         except _MissingError as missing:
             yield Case(base, NOT_TESTABLE, str(missing))
-
-
-def _clipped(interval: Interval) -> Interval:
-    """An interval of a correlation, cut at -1 and 1."""
-    if interval.low is None or interval.high is None:
-        return interval
-    return replace(interval, low=max(interval.low, -1.0), high=min(interval.high, 1.0))
 
 
 def _correlations(test: RankCorrelation, results: Results, base: str) -> Iterator[float]:
@@ -195,7 +189,7 @@ def _timed_cases(test: Threshold, results: Results, base: str, recipe: str) -> I
     table = results.bench
     if not table.empty:
         table = table[(table["base"] == base) & (table["recipe"] == recipe)]
-    rows: dict[str, dict[str, Any]] = {row["backend"]: row for row in table.to_dict("records")}
+    rows: dict[str, dict[Any, Any]] = {row["backend"]: row for row in table.to_dict("records")}
     timed = [name for name, row in rows.items() if row["status"] == "ok"]
     wanted = (timed or ["any backend"]) if test.backend == ["all"] else test.backend
     for backend in wanted:

@@ -88,7 +88,7 @@ function showPareto() {
 
 // --- spectra ----------------------------------------------------------------------------------------------------------
 
-const FIT_TITLES = { sigma_plus: "σ₊", fit_error: "fit error", bulk_fraction: "bulk", spikes: "spikes", spike_mass: "spike mass", hill_exponent: "Hill" };
+const FIT_TITLES = { sigma_plus: "σ₊", fit_error: "fit error", bulk_fraction: "bulk", spikes: "spikes", spike_mass: "spike mass", hill: "Hill" };
 
 function network() { return data.spectra[Number(byId("spectra-network").value)]; }
 

@@ -1,0 +1,160 @@
+"""Claims: what a claims file may say, and verdicts checked against scipy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from prunery.errors import PruneryError
+from prunery.files import save_json
+from prunery.reporting.claims import read_claims
+from prunery.reporting.results import read_results
+from prunery.reporting.verdicts import FAILS, HOLDS, NOT_TESTABLE, UNDECIDED, combine, judge
+
+DENSE = [0.90, 0.92, 0.91, 0.93, 0.92]
+PRUNED = [0.88, 0.91, 0.88, 0.92, 0.90]
+
+
+@pytest.fixture
+def results(tmp_path):
+    """Dense and pruned networks of two bases; `single` has one seed. One bench with two backends."""
+    files: list[Path] = []
+
+    def add(path: str, name: str, value: object) -> None:
+        save_json(value, tmp_path / path / name)
+        files.append(tmp_path / path / name)
+
+    def evaluated(path: str, accuracies: list[float]) -> None:
+        add(path, "model.json", {"format": 1, "provenance": {"stage": "train", "parent": None}, "replicas": {}})
+        splits = [{"accuracy": a, "loss": 1 - a, "agreement": 1.0, "samples": 100} for a in accuracies]
+        rows = {str(seed): {"validation": split, "test": split, "macs": 10} for seed, split in enumerate(splits)}
+        add(path, "evaluate=standard.json", {"replicas": rows})
+
+    evaluated("net/seeds=0-4", DENSE)
+    evaluated("net/seeds=0-4/prune=seb@0.5", PRUNED)
+    evaluated("net/seeds=0-4/prune=seb@0.9", [a - 0.3 for a in PRUNED])
+    evaluated("single/seeds=0-0", [0.9])
+    evaluated("single/seeds=0-0/prune=seb@0.5", [0.8])
+    times = {
+        name: {
+            "status": "ok", "precision": "fp32", "reference_precision": "fp32", "kind": "structure",
+            "latency_ms": {"median": 1.0, "low": 0.9, "high": 1.1},
+            "reference_latency_ms": {"median": 1.0, "low": 0.9, "high": 1.1},
+            "speedup": {"ratio": ratio, "low": ratio - 0.05, "high": ratio + 0.05},
+            "throughput": 1000.0, "integer_share": None, "max_error": 0.0, "agreement": 1.0,
+        }
+        for name, ratio in (("eager", 1.0), ("openvino", 1.3))
+    }  # fmt: skip
+    machine = {"cpu": "x", "flags": [], "threads": 1, "versions": {}}
+    add("net/seeds=0-4/prune=seb@0.5", "bench=quick.json", {"machine": machine, "batch": 1, "backends": times})
+    return read_results(tmp_path, files)
+
+
+def verdict(tmp_path, results, test: str, profile: str = "cpu", more: str = ""):
+    path = tmp_path / "claims.yaml"
+    path.write_text(f"- id: it\n  statement: It is so.\n  {more}\n  test: {test}\n")
+    (claim,) = read_claims([path])
+    return judge(claim, results, profile)
+
+
+DIFFERENCE = (
+    "{{kind: difference, metric: test_accuracy, a: {{base: {base}, recipe: prune=seb@0.5}}, "
+    "b: {{recipe: dense}}, expect: '{expect}'}}"
+)
+
+
+def test_a_difference_is_paired_by_seed_and_held_by_its_whole_interval(tmp_path, results):
+    differences = np.subtract(PRUNED, DENSE)
+    low, high = stats.t.interval(0.95, 4, differences.mean(), stats.sem(differences))
+    for expect, wanted in (
+        (f"> {low - 1e-6:.7f}", HOLDS),
+        (f"> {(low + high) / 2:.7f}", UNDECIDED),
+        (f"> {high + 1e-6:.7f}", FAILS),
+        (f"< {high + 1e-6:.7f}", HOLDS),
+    ):
+        found = verdict(tmp_path, results, DIFFERENCE.format(base="net", expect=expect))
+        assert found.verdict == wanted, expect
+        assert found.cases[0].low == pytest.approx(low)
+        assert found.cases[0].high == pytest.approx(high)
+
+
+def test_one_seed_decides_nothing(tmp_path, results):
+    found = verdict(tmp_path, results, DIFFERENCE.format(base="single", expect="< 0"))
+    assert found.verdict == UNDECIDED
+    assert found.reason == "one seed gives no interval"
+
+
+def test_wilcoxon_pools_the_pairs(tmp_path, results):
+    test = (
+        "{kind: wilcoxon, metric: test_accuracy, a: {base: net, recipe: 'prune=seb@{0.5,0.9}'}, "
+        "b: {recipe: dense}, expect: '< 0'}"
+    )
+    found = verdict(tmp_path, results, test)
+    pooled = np.concatenate([np.subtract(PRUNED, DENSE), np.subtract(PRUNED, DENSE) - 0.3])
+    expected = stats.wilcoxon(pooled, alternative="less").pvalue
+    assert found.verdict == HOLDS
+    assert found.cases[0].p_value == pytest.approx(expected, abs=2e-3)
+    assert found.cases[0].count == 10
+
+
+def test_a_threshold_on_times_names_backends(tmp_path, results):
+    test = "{{kind: threshold, metric: speedup, of: {{base: net, recipe: prune=seb@0.5}}, {backend} expect: '< 1.1'}}"
+    assert verdict(tmp_path, results, test.format(backend="backend: eager,")).verdict == HOLDS
+    assert verdict(tmp_path, results, test.format(backend="backend: openvino,")).verdict == FAILS
+    assert verdict(tmp_path, results, test.format(backend="")).verdict == FAILS  # all backends: one failure fails it
+    assert verdict(tmp_path, results, test.format(backend="backend: onnxruntime,")).verdict == NOT_TESTABLE
+
+
+def test_a_rank_correlation_needs_three_recipes(tmp_path, results):
+    test = (
+        "{kind: rank_correlation, x: prune_amount, y: test_accuracy, of: {base: net, recipe: 'prune=seb@{0.5,0.9}'}, "
+        "expect: '< 0'}"
+    )
+    assert verdict(tmp_path, results, test).verdict == NOT_TESTABLE
+
+
+def test_missing_results_and_other_profiles_are_not_testable(tmp_path, results):
+    test = "{kind: threshold, metric: test_accuracy, of: {base: nett, recipe: dense}, expect: '> 0.5'}"
+    assert verdict(tmp_path, results, test).verdict == NOT_TESTABLE
+    test = test.replace("nett", "net")
+    assert verdict(tmp_path, results, test).verdict == HOLDS
+    found = verdict(tmp_path, results, test, more="scale: paper")
+    assert found.verdict == NOT_TESTABLE
+    assert "needs the profile paper" in found.reason
+
+
+def test_one_failing_case_fails_a_claim_and_it_holds_only_if_all_do():
+    assert combine([HOLDS, FAILS, UNDECIDED]) == FAILS
+    assert combine([HOLDS, UNDECIDED]) == UNDECIDED
+    assert combine([HOLDS, NOT_TESTABLE]) == NOT_TESTABLE
+    assert combine([HOLDS, HOLDS]) == HOLDS
+    assert combine([]) == NOT_TESTABLE
+
+
+HEAD = "- id: a\n  statement: s\n"
+OF = "of: {base: b, recipe: dense}"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (HEAD + "  verdict: holds\n  test: {kind: threshold, metric: macs, " + OF + ", expect: '> 1'}", "'verdict'"),
+        (HEAD, "the key test is missing"),
+        (HEAD + "  test: {kind: guess}", "guess"),
+        (HEAD + "  test: {kind: threshold, metric: acuracy, " + OF + ", expect: '> 1'}", "unknown metric 'acuracy'"),
+        (HEAD + "  test: {kind: threshold, metric: macs, " + OF + ", expect: one}", "write a sign and a number"),
+        ("id: a", "a list of claims"),
+        ("- [", "not a readable claims file"),
+    ],
+)
+def test_a_wrong_claims_file_is_one_line_naming_file_and_key(tmp_path, text, says):
+    path = tmp_path / "claims.yaml"
+    path.write_text(text)
+    with pytest.raises(PruneryError) as caught:
+        read_claims([path])
+    assert "claims.yaml" in str(caught.value)
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
