@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-from typing import Any, Literal, get_args
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from prunery.contract import BASES, Method
+from prunery.contract import Method
 from prunery.errors import PruneryError, unknown
-from prunery.recipe import NAME, Recipe, expand, parse, parse_seeds
+from prunery.recipe import NAME, Recipe, expand, parse
 from prunery.registry import Registry
 
 Profile = Literal["smoke", "cpu", "paper"]
@@ -65,7 +65,7 @@ class Study(_Strict):
     bases: dict[str, Base]
     recipes: list[str]
     measures: Measures = Measures()
-    threads: dict[str, int] = {}
+    threads: dict[str, Annotated[int, Field(ge=1)]] = {}
     data: Variants = {}
     model: Variants = {}
     train: Variants = {}
@@ -87,10 +87,8 @@ class Study(_Strict):
         """The configured method behind a variant's name; a method's own name stands for its defaults."""
         chosen = self.variants(stage).get(name) or self._undefined(registry, stage, name)
         number = None if amount is None else float(amount) if "." in amount else int(amount)
-        try:
+        with told_as(f"{stage}.{name}"):
             return registry.configured(stage, chosen.method, chosen.settings, number)
-        except PruneryError as error:
-            raise PruneryError(f"{stage}.{name}: {error}") from error
 
     def _undefined(self, registry: Registry, stage: str, name: str) -> Variant:
         """What a name stands for that the config does not define: a method, or `method:argument` in a base."""
@@ -116,22 +114,50 @@ class Study(_Strict):
     def written_out(self, texts: list[str]) -> list[Recipe]:
         """The recipes that these spellings stand for, without repeats, in order."""
         seeds = {name: str(base.seeds) for name, base in self.bases.items()}
-        return list(dict.fromkeys(parse(path, seeds) for text in texts for path in expand(text)))
+        found: dict[Recipe, None] = {}
+        for text in texts:
+            with told_as(f"recipe {text}"):
+                found |= dict.fromkeys(_written_out(text, seeds))
+        return list(found)
+
+
+def _written_out(text: str, seeds: dict[str, str]) -> list[Recipe]:
+    return [parse(path, seeds) for path in expand(text)]
+
+
+@contextmanager
+def told_as(where: str) -> Iterator[None]:
+    """A complaint raised inside is told with the place in the config it comes from."""
+    try:
+        yield
+    except PruneryError as error:
+        raise PruneryError(f"{where}: {error}") from error
 
 
 def read_study(config: Mapping[str, Any]) -> Study:
-    """Validate a config dictionary and lay its profile over it. Raises `PruneryError` naming the key."""
-    profiles = dict(config.get("profiles") or {})
-    known = get_args(Profile)
-    odd = sorted(set(profiles) - set(known))
-    if odd:
-        raise PruneryError(f"profiles: {unknown('profile', odd[0], known)}")
-    profile = str(config.get("profile", "cpu"))
-    if profile not in profiles and (profiles or profile not in known):
-        raise PruneryError(unknown("profile", profile, profiles or known))
+    """Validate a config dictionary with each of its profiles laid over it; returns the study of the chosen one.
+
+    Raises `PruneryError` naming the key.
+    """
+    profiles, known = config.get("profiles") or {}, get_args(Profile)
+    if not isinstance(profiles, Mapping):
+        raise PruneryError(f"config, profiles: write a mapping from {', '.join(known)} to the keys that differ")
+    for name, keys in profiles.items():
+        if name not in known:
+            raise PruneryError(f"profiles: {unknown('profile', str(name), known)}")
+        if not isinstance(keys or {}, Mapping):
+            raise PruneryError(f"config, profiles.{name}: write the keys that differ from the rest of the config")
+    chosen = str(config.get("profile") or "cpu")
+    if chosen not in profiles and (profiles or chosen not in known):
+        raise PruneryError(unknown("profile", chosen, profiles or known))
     plain = {key: value for key, value in config.items() if key != "profiles"}
+    laid = {name: overlay(plain, profiles.get(name) or {}) | {"profile": name} for name in {*profiles, chosen}}
+    return {name: _validated(keys) for name, keys in laid.items()}[chosen]
+
+
+def _validated(config: Mapping[str, Any]) -> Study:
     try:
-        return Study.model_validate(overlay(plain, profiles.get(profile) or {}) | {"profile": profile})
+        return Study.model_validate(config)
     except ValidationError as error:
         raise PruneryError(_first_line(error)) from error
 
@@ -156,44 +182,3 @@ def _first_line(error: ValidationError) -> str:
     if first["type"] == "missing":
         return f"config: the key {where} is missing"
     return f"config, {where}: {first['msg']} (given: {first['input']!r})"
-
-
-def check_study(study: Study, registry: Registry) -> list[Recipe]:
-    """Check every variant, used or not, every base, recipe and measure. Returns the recipes."""
-    for stage in BASES:
-        if stage == "backend":
-            continue
-        for name in study.variants(stage):
-            if not re.fullmatch(NAME, name):
-                raise PruneryError(f"{stage}.{name}: a variant's name is letters, digits, '_', '.', '-'")
-            study.method(registry, stage, name)
-    for name in study.threads:
-        if name not in BASES:
-            raise PruneryError(f"threads: {unknown('stage', name, BASES)}")
-    for name, base in study.bases.items():
-        _check_base(study, registry, name, base)
-    recipes = study.all_recipes()
-    benched = [recipe for texts in study.measures.bench.values() for recipe in study.written_out(texts)]
-    for recipe in dict.fromkeys([*recipes, *benched]):
-        for step in recipe.steps:
-            _named(f"recipe {recipe}", study.method, registry, step.stage, step.variant, step.amount)
-    for stage, names in study.measures:
-        for name in names:
-            _named(f"measures.{stage}", study.method, registry, stage, name)
-    return recipes
-
-
-def _check_base(study: Study, registry: Registry, name: str, base: Base) -> None:
-    if not re.fullmatch(NAME, name):
-        raise PruneryError(f"bases.{name}: a base's name is letters, digits, '_', '.', '-'")
-    _named(f"bases.{name}", parse_seeds, base.seeds)
-    for stage in ("data", "model", "train"):
-        _named(f"bases.{name}", study.method, registry, stage, getattr(base, stage))
-
-
-def _named(where: str, check: Any, *arguments: Any) -> None:
-    """Run a check; a complaint is told with the place in the config it comes from."""
-    try:
-        check(*arguments)
-    except PruneryError as error:
-        raise PruneryError(f"{where}: {error}") from error

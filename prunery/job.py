@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from prunery import registry as registries
 from prunery.contract import Architecture, Method
 from prunery.errors import PruneryError
+from prunery.recipe import parse_seeds
 
 if TYPE_CHECKING:
     from prunery.checkpoint import Checkpoint, Replica
@@ -61,7 +62,7 @@ class Job:
     @property
     def seeds(self) -> list[int]:
         """The seeds of a train job."""
-        first, last = map(int, self.told["seeds"].split("-"))
+        first, last = parse_seeds(self.told["seeds"])
         return list(range(first, last + 1))
 
     # --- inputs ------------------------------------------------------------------------------------------------------

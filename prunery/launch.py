@@ -16,6 +16,9 @@ import time
 from pathlib import Path
 
 START_SECONDS = 120
+SIGNALLED = 128
+# -P: what lies in the folder of a run must not be imported in the place of what is installed.
+PYTHON = (sys.executable, "-P", "-m")
 # The temporaries of small networks are freed and asked for again at every step: keep them from the kernel.
 ALLOCATOR = {
     "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
@@ -29,7 +32,7 @@ def main(arguments: list[str]) -> int:
     run = os.environ.get("PRUNERY_RUN")
     connection = _connect(run) if run else None
     if connection is None:
-        os.execve(sys.executable, [sys.executable, "-m", "prunery.job", *arguments], {**os.environ, **ALLOCATOR})
+        os.execve(sys.executable, [*PYTHON, "prunery.job", *arguments], {**os.environ, **ALLOCATOR})
     return _ask(connection, arguments)
 
 
@@ -64,7 +67,7 @@ def _try(path: Path) -> socket.socket | None:
 
 
 def _start(path: Path, run: str) -> socket.socket | None:
-    command = [sys.executable, "-m", "prunery.warm", str(path), run]
+    command = [*PYTHON, "prunery.warm", str(path), run]
     quiet = subprocess.DEVNULL
     environment = {**os.environ, **ALLOCATOR}
     process = subprocess.Popen(
@@ -88,8 +91,14 @@ def _ask(connection: socket.socket, arguments: list[str]) -> int:
     if len(answer) < 4:
         print("prunery: the process that runs jobs has ended (killed, or out of memory?): run again", file=sys.stderr)
         return 1
-    return int.from_bytes(answer, "big")
+    code = int.from_bytes(answer, "big")
+    if code > SIGNALLED:
+        print(f"prunery: the job was killed by signal {code - SIGNALLED} (9: out of memory?)", file=sys.stderr)
+    return code
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        sys.exit(SIGNALLED + 2)

@@ -14,7 +14,9 @@ from prunery.errors import PruneryError, unknown
 NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
 AMOUNT = r"[0-9]+(?:\.[0-9]+)?"
 _SEGMENT = re.compile(rf"(?P<stage>[a-z_]+)=(?P<variant>{NAME})(?:@(?P<amount>{AMOUNT}))?")
-_SEEDS = re.compile(r"(\d+)-(\d+)")
+_SEEDS = re.compile(r"([0-9]+)-([0-9]+)")
+_REPEATED = re.compile(r"(.+?)\1{19}")
+LAST_SEED = 2**32 - 1
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _CYCLE = re.compile(r"\(([^()]*)\)(?:\*(\d+))?")
 _RANGE = re.compile(rf"@({AMOUNT})\.\.({AMOUNT}):({AMOUNT})")
@@ -58,6 +60,8 @@ def parse_seeds(text: str | int) -> tuple[int, int]:
     found = _SEEDS.fullmatch(str(text)) or _SEEDS.fullmatch(f"{text}-{text}")
     if not found or int(found[1]) > int(found[2]):
         raise PruneryError(f"seeds {text!r}: write a range such as 0-4, first seed not above the last")
+    if int(found[2]) > LAST_SEED:
+        raise PruneryError(f"seeds {text!r}: seeds go up to {LAST_SEED}")
     return int(found[1]), int(found[2])
 
 
@@ -83,6 +87,10 @@ def parse(path: str, default_seeds: dict[str, str]) -> Recipe:
     seeds = default_seeds[base]
     if segments and segments[0].startswith("seeds="):
         seeds = segments.pop(0).removeprefix("seeds=")
+    if _REPEATED.search("/" + "/".join(segments)):
+        raise PruneryError(
+            "the same steps stand in a row 20 times or more, which Snakemake takes for endless: repeat fewer"
+        )
     return Recipe(base, parse_seeds(seeds), tuple(map(parse_step, segments)))
 
 

@@ -35,6 +35,7 @@ def serve(path: Path, run: int, modules: list[str]) -> None:
         _Server(listener, run).loop()
     finally:
         path.unlink(missing_ok=True)
+        path.with_suffix(".lock").unlink(missing_ok=True)
 
 
 class _Server:

@@ -16,7 +16,8 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from prunery.config import Study, check_study, read_study
+from prunery.checking import check_study
+from prunery.config import Study, read_study, told_as
 from prunery.contract import TRANSFORMS, Method
 from prunery.datafolder import data_folder
 from prunery.errors import PruneryError
@@ -125,10 +126,8 @@ class Workflow:
         """Miss files before any job starts, in one line, for every base that a recipe begins with."""
         for name in dict.fromkeys(recipe.base for recipe in self.recipes):
             for stage in ("data", "model"):
-                try:
+                with told_as(f"bases.{name}.{stage}"):
                     self._files_of(stage, getattr(self.study.bases[name], stage))
-                except PruneryError as error:
-                    raise PruneryError(f"bases.{name}.{stage}: {error}") from error
 
     def measured(self, stage: str) -> Callable[[Wildcards], list[str]]:
         """Input function: the measurements of the parent that the stage's method needs."""

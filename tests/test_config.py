@@ -7,7 +7,8 @@ import pytest
 from pydantic import Field
 
 from prunery import DataSource, LayerPruner, Learner, Settings
-from prunery.config import check_study, overlay, read_study
+from prunery.checking import check_study
+from prunery.config import overlay, read_study
 from prunery.contract import Architecture, Evaluator
 from prunery.errors import PruneryError
 from prunery.registry import Registry
@@ -30,6 +31,8 @@ def _registry() -> Registry:
     registry.methods["prune", "half"] = type(
         "Half", (LayerPruner,), {"stage": "prune", "name": "half", "Settings": Sparsity, "mask": lambda *_: None}
     )
+    needs = {"needs": lambda self: ("calibrate=gone",)}
+    registry.methods["prune", "needy"] = type("Needy", (LayerPruner,), {"stage": "prune", "name": "needy", **needs})
     for method in registry.methods.values():
         method.__abstractmethods__ = frozenset()
     return registry
@@ -63,6 +66,10 @@ def test_overlay_leaves_its_arguments_alone():
         ({"bases": {"net": {"data": "toy", "model": "toy"}}}, "bases.net.train is missing"),
         ({"profile": "gpu"}, "unknown profile 'gpu'"),
         ({"profiles": {"big": {}}}, "unknown profile 'big'"),
+        ({"profiles": ["smoke"]}, "profiles"),
+        ({"profiles": {"smoke": ["net"], "cpu": {}}}, "profiles.smoke"),
+        ({"profiles": {"smoke": {"trian": {}}, "cpu": {}}}, "did you mean 'train'"),
+        ({"threads": {"train": 0}}, "threads.train"),
         ({"recipes": "net"}, "recipes"),
         ({"study": "../up"}, "study"),
     ],
@@ -85,6 +92,11 @@ def test_a_wrong_key_or_type_is_one_line_that_names_it(change, says):
         ({"bases": {"net": {"data": "toys", "model": "toy", "train": "toy"}}}, "did you mean 'toy'"),
         ({"bases": {"net": {"data": "toy", "model": "toy", "train": "toy", "seeds": "5-1"}}}, "bases.net"),
         ({"measures": {"evaluate": ["standrad"]}}, "measures.evaluate"),
+        ({"threads": {"trian": 2}}, "did you mean 'train'"),
+        ({"recipes": ["net//prune=half"]}, "recipe net//prune=half: "),
+        ({"bases": {"net": {"data": "toy", "model": "toy", "train": "toy", "seeds": 2**64}}}, "bases.net: seeds"),
+        ({"recipes": ["net/(prune=half@0.5)*20"]}, "20 times"),
+        ({"prune": {"needy": {"method": "needy"}}}, "unknown calibrate variant 'gone'"),
     ],
 )
 def test_every_name_and_setting_is_checked_used_or_not(change, says):

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 import yaml
 
+from prunery.checking import check_study
 from prunery.checks import CHECKS, Case
-from prunery.config import Base, Measures, Study, Variant, check_study, read_study
+from prunery.config import Base, Measures, Study, Variant, read_study
 from prunery.contract import BASES, Method
 from prunery.registry import Registry, build_registry, registry
 from prunery.toys import toy_images, toy_registered

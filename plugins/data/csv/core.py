@@ -71,7 +71,7 @@ def class_names(path: Path, labels: Sequence[str]) -> tuple[str, ...]:
     if not path.is_file():
         distinct = set(labels)
         if all(label.isdecimal() for label in distinct):
-            return tuple(str(number) for number in range(max(map(int, distinct), default=-1) + 1))
+            return _counted(path, sorted(map(int, distinct)))
         return tuple(sorted(distinct))
     try:
         names = json.loads(path.read_text(encoding="utf-8"))
@@ -80,6 +80,14 @@ def class_names(path: Path, labels: Sequence[str]) -> tuple[str, ...]:
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise PruneryError(f"{path} must hold a list of names, one for each label")
     return tuple(names)
+
+
+def _counted(path: Path, numbers: list[int]) -> tuple[str, ...]:
+    """The numbers 0 to the largest, none missing: a gap is a slip more often than a class without a sample."""
+    if numbers and numbers[-1] >= len(numbers):
+        found = f"labels reach {numbers[-1]}, but only {len(numbers)} different ones occur"
+        raise PruneryError(f"{found}: number them from 0, or name the classes in {path}")
+    return tuple(map(str, numbers))
 
 
 def numbered(table: Table, classes: Sequence[str]) -> Int[Tensor, " rows"]:

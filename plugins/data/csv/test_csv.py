@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from prunery_plugins.data.csv.core import class_names
 
 from prunery import PruneryError
 from prunery.registry import registry
@@ -52,7 +53,7 @@ def test_labels_may_be_names_and_columns_may_be_chosen(tmp_path) -> None:
 
 
 def test_without_names_numbers_are_the_classes(tmp_path) -> None:
-    write(tmp_path, "text,label\na,0\nb,2\nc,0\nd,2\n")
+    write(tmp_path, "text,label\na,0\nb,2\nc,1\nd,2\n")
     assert load(tmp_path).classes == ("0", "1", "2")
 
 
@@ -131,3 +132,9 @@ def test_the_real_sets_load(name: str, train: int, test: int, classes: int) -> N
     assert len(data.train) + len(data.validation) == train
     assert (len(data.test), len(data.classes)) == (test, classes)
     assert data.train.labels.unique().tolist() == list(range(classes))
+
+
+def test_numbers_with_a_gap_are_refused_without_making_a_class_of_each(tmp_path):
+    with pytest.raises(PruneryError, match="labels reach 1000000000, but only 2 different ones occur"):
+        class_names(tmp_path / "labels.json", ["0", "1000000000"])
+    assert class_names(tmp_path / "labels.json", ["1", "0", "2", "0"]) == ("0", "1", "2")
