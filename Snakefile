@@ -25,6 +25,10 @@ include: "rules/bench.smk"
 include: "rules/report.smk"
 
 
+onerror:
+    study.tell_failures()
+
+
 rule all:
     default_target: True
     input:

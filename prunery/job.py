@@ -153,18 +153,22 @@ def main(arguments: Iterable[str]) -> int:
     told = json.loads(options.job) | json.loads(options.files)
     try:
         _run(options, told)
-    except PruneryError as error:
-        log.error("%s: %s", Job(told).title, error)
-        return 1
-    except OSError as error:
-        log.error("%s: %s", Job(told).title, error)
-        log.debug(traceback.format_exc())
-        return 1
+    except (PruneryError, OSError) as error:
+        return _fail(f"{Job(told).title}: {error}")
     except Exception as error:  # the boundary: one line for the terminal, the rest for the log
-        log.error("%s: %s: %s (traceback in %s)", Job(told).title, type(error).__name__, error, options.log)
-        log.debug(traceback.format_exc())
-        return 1
+        return _fail(f"{Job(told).title}: {type(error).__name__}: {error} (traceback in {options.log})")
     return 0
+
+
+def _fail(said: str) -> int:
+    """Say what went wrong in one line, and note it for the end of the run."""
+    said = " ".join(said.split())
+    log.error(said)
+    log.debug(traceback.format_exc())
+    if noted := os.environ.get("PRUNERY_FAILURES"):
+        with Path(noted).open("a", encoding="utf-8") as file:
+            file.write(f"  {said}\n")
+    return 1
 
 
 def _options(arguments: Iterable[str]) -> argparse.Namespace:

@@ -10,6 +10,7 @@ import json
 import os
 import re
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache, cached_property
@@ -223,8 +224,15 @@ class Workflow:
         """Tell jobs' processes where things are; `run` is the Snakemake process that may keep one warm for them."""
         told = {"PYTHON": sys.executable, "LAUNCH": str(PACKAGE / "launch.py"), "SCRIPTS": str(self.scripts)}
         if run:
-            told |= {"RUN": str(run), "IMPORTS": " ".join(self.imports)}
+            self.failures = Path(tempfile.gettempdir()) / f"prunery-failures-{os.getuid()}-{run}.txt"
+            told |= {"RUN": str(run), "IMPORTS": " ".join(self.imports), "FAILURES": str(self.failures)}
         os.environ.update({f"PRUNERY_{name}": value for name, value in told.items()})
+
+    def tell_failures(self) -> None:
+        """After a run that failed: what every failed job said, once more and together."""
+        if self.failures.exists():
+            print(f"\nprunery: these jobs failed\n{self.failures.read_text('utf-8')}", file=sys.stderr)
+            self.failures.unlink()
 
     @property
     def imports(self) -> list[str]:

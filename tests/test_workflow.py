@@ -96,7 +96,8 @@ def test_a_lost_or_altered_tensor_file_is_named_with_the_remedy(study):
         path.write_bytes(kept)
     text = answer.stdout + answer.stderr
     assert answer.returncode == 1
-    assert "0.safetensors is not what was written" in text
+    assert text.count("0.safetensors is not what was written") == 2  # when it happens, and once more at the end
+    assert "these jobs failed" in text
     assert "Traceback" not in text
 
 
