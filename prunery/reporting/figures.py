@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -45,7 +46,8 @@ def pareto_figures(lines: list[Line]) -> dict[str, dict[str, Figure]]:
     for base in dict.fromkeys(line.base for line in lines):
         group = [line for line in lines if line.base == base]
         figures[base] = {cost: _size_figure(group, cost, *COSTS[cost]) for cost in COSTS}
-        for backend in dict.fromkeys(speed.backend for line in group for speed in line.speeds):
+        timed = Counter(speed.backend for line in group for speed in line.speeds)
+        for backend, _ in timed.most_common():
             figures[base][f"latency:{backend}"] = _latency_figure(group, backend)
     return figures
 
