@@ -6,11 +6,12 @@ import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cache
 from importlib import import_module
 from typing import Any
 
 import torch
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 from torch import Tensor, nn
 
 from prunery.checkpoint import Checkpoint
@@ -41,13 +42,19 @@ def fit_network(method: SpectralFitter, network: nn.Module) -> dict[str, dict[st
         return dict(zip(matrices, pool.map(row, matrices.keys(), matrices.values()), strict=True))
 
 
+@cache
+def _libraries() -> ThreadpoolController:
+    """The numerical libraries in this process; finding them takes as long as a fit, so it is done once."""
+    return ThreadpoolController()
+
+
 @contextmanager
 def _workers() -> Iterator[ThreadPoolExecutor]:
     """One worker per core, each with libraries held to one thread: eigenvalues gain little from a second thread."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        with threadpool_limits(1), ThreadPoolExecutor(1 if device().type == "cuda" else threads) as pool:
+        with _libraries().limit(limits=1), ThreadPoolExecutor(1 if device().type == "cuda" else threads) as pool:
             yield pool
     finally:
         torch.set_num_threads(threads)

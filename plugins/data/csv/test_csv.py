@@ -79,7 +79,9 @@ def test_malformed_tables_are_named_with_the_line(tmp_path, train: str, words: s
 
 
 @pytest.mark.parametrize(
-    "content", [b"no gzip", gzip.compress(b"text,label\na,0\n" * 99)[:-9], gzip.compress(b"\xff\xfe")]
+    "content",
+    [b"no gzip", gzip.compress(b"text,label\na,0\n" * 99)[:-9], gzip.compress(b"\xff\xfe")],
+    ids=["no gzip", "cut off", "no text"],
 )
 def test_damaged_files_are_named(tmp_path, content: bytes) -> None:
     write(tmp_path, TRAIN)

@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from prunery_plugins.spectral_fit.mp import lapack
 from prunery_plugins.spectral_fit.mp.core import eigenvalues, hill_exponent
 from prunery_plugins.spectral_fit.mp.law import mp_cdf, mp_quantile, tw1_cdf, tw1_quantile
 from scipy.integrate import quad
@@ -165,3 +166,20 @@ def test_masked_and_orthogonal_matrices_are_fitted():
     assert masked["fitted"]
     assert masked["sigma_hat"] == pytest.approx(SIGMA * 0.3**0.5, rel=0.02)
     assert fit(torch.eye(32))["spikes"] == 0
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("n", [1, 2, 7, 200])
+def test_eigenvalues_equal_numpys(dtype: type, n: int) -> None:
+    half = np.random.default_rng(n).standard_normal((n, n)).astype(dtype)
+    matrix = half @ half.T
+    known = np.linalg.eigvalsh(matrix.astype(np.float64))
+    assert lapack._driver("ssyevd") is not None
+    found = lapack.eigvalsh(matrix)
+    assert found.dtype == dtype
+    np.testing.assert_allclose(found, known, atol=50 * np.finfo(dtype).eps * known[-1])
+
+
+def test_another_build_of_scipy_falls_back_on_numpy(monkeypatch) -> None:
+    monkeypatch.setattr(lapack, "_driver", lambda name: None)
+    np.testing.assert_allclose(lapack.eigvalsh(np.diag([3.0, 1.0, 2.0])), [1, 2, 3])
