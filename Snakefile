@@ -26,7 +26,7 @@ include: "rules/report.smk"
 
 
 onerror:
-    study.tell_failures()
+    tell_failures(os.getpid())
 
 
 rule all:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -54,6 +55,14 @@ class Subject:
         return "int8" if next(integer_layers(self.network), None) else "fp32"
 
 
+class Subjects(NamedTuple):
+    """What is timed in turns: the network, its dense parent, and the parent once more, as if it were another."""
+
+    network: Subject
+    dense: Subject
+    twin: Subject
+
+
 def bench(
     method: Bencher,
     checkpoint: Checkpoint,
@@ -73,12 +82,14 @@ def bench(
     samples = _samples(dataset, settings)
     found = {}
     with TemporaryDirectory(prefix="prunery-bench-") as scratch:
-        network, parent = (
-            _subject(each.replicas[seed].network, samples, Path(scratch) / name)
-            for name, each in (("network", checkpoint), ("dense", dense))
+        subjects = Subjects(
+            *(
+                _subject(each.replicas[seed].network, samples, Path(scratch) / name)
+                for name, each in (("network", checkpoint), ("dense", dense), ("twin", dense))
+            )
         )
         for name, backend in backends.items():
-            found[name] = _figures(method, backend, network, parent, samples, threads)
+            found[name] = _figures(method, backend, subjects, samples, threads)
             progress(f"{name}: {_told(found[name])}")
     distributions = [version for backend in backends.values() for version in backend.versions]
     record = {"batch": settings.batch, "samples": len(samples.labels), "replica": seed, "backends": found}
@@ -105,30 +116,29 @@ def _subject(network: nn.Module, samples: Samples, folder: Path) -> Subject:
         return Subject(network, samples.logits(network.cpu().eval()), folder)
 
 
-def _figures(
-    method: Bencher, backend: Backend, network: Subject, dense: Subject, samples: Samples, threads: int
-) -> dict[str, Any]:
+def _figures(method: Bencher, backend: Backend, subjects: Subjects, samples: Samples, threads: int) -> dict[str, Any]:
     """Everything about one backend; a runtime's own failure is a finding, not the end of the job."""
-    precisions = network.precision, dense.precision
+    precisions = subjects.network.precision, subjects.dense.precision
     figures: dict[str, Any] = {"precision": precisions[0], "reference_precision": precisions[1]}
     figures["kind"] = "structure" if precisions[0] == precisions[1] else "quantization"
     if reason := backend.available():
         return figures | {"status": reason}
-    for subject in (network, dense):
-        if subject.precision not in backend.precisions:
-            return figures | {"status": f"{backend.name} has no {subject.precision} kernels here"}
+    for precision in precisions:
+        if precision not in backend.precisions:
+            return figures | {"status": f"{backend.name} has no {precision} kernels here"}
     try:
-        return figures | _checked_times(method, backend, network, dense, samples, threads)
+        return figures | _checked_times(method, backend, subjects, samples, threads)
     except Exception as error:  # runtimes raise whatever they like
         first = next(iter(str(error).splitlines()), "")
         return figures | {"status": f"{backend.name} failed: {type(error).__name__}: {first}"}
 
 
 def _checked_times(
-    method: Bencher, backend: Backend, network: Subject, dense: Subject, samples: Samples, threads: int
+    method: Bencher, backend: Backend, subjects: Subjects, samples: Samples, threads: int
 ) -> dict[str, Any]:
+    network, dense, _ = subjects
     example = samples.batches[0]
-    runs = [backend.prepare(each.network, example, each.folder, threads) for each in (network, dense)]
+    runs = [backend.prepare(each.network, example, each.folder, threads) for each in subjects]
     share = backend.integer_share(runs[0], example) if network.precision == "int8" else None
     figures: dict[str, Any] = {"integer_share": share}
     compared, reason = _compared(backend, runs[0], network, samples, method.settings)
@@ -139,8 +149,8 @@ def _checked_times(
     if reason or reference_reason:
         return figures | {"status": reason or f"dense network: {reference_reason}"}
     placed = backend.place(example)
-    seconds = method.times(lambda: runs[0](placed), lambda: runs[1](placed))
-    return figures | {"status": "ok"} | statistics(*seconds, len(example))
+    times, reference, twin = method.times([partial(run, placed) for run in runs])
+    return figures | {"status": "ok"} | statistics(times, reference, twin, len(example))
 
 
 def _compared(
@@ -171,28 +181,30 @@ def _share(hits: Tensor) -> float:
 # --- from seconds to figures -----------------------------------------------------------------------------------------
 
 
-def statistics(network: list[float], dense: list[float], batch: int) -> dict[str, Any]:
-    """Latencies in ms per batch, speed-up and throughput, from the seconds of each round.
+def statistics(network: list[float], dense: list[float], twin: list[float], batch: int) -> dict[str, Any]:
+    """Latencies in ms per batch, speed-up, control and throughput, from the seconds of each round.
 
-    The speed-up is the median over rounds of dense / network, two calls that ran side by side. Intervals hold 95 %:
-    percentile bootstrap over rounds, seeded.
+    The speed-up is the ratio of the median latencies, dense / network. The control is the same ratio for the twin, a
+    second copy of the dense network: what it differs from 1 is what the machine and the runtime add. Intervals hold
+    95 %: percentile bootstrap, seeded, over whole rounds, since what runs side by side varies together.
     """
-    candidate, reference = np.array(network), np.array(dense)
-    ratio = _interval(reference / candidate)
+    seconds = np.array([network, dense, twin])
+    drawn = np.random.default_rng(0).integers(len(network), size=(RESAMPLES, len(network)))
+    exact, resampled = np.median(seconds, axis=1), np.median(seconds[:, drawn], axis=2)
     return {
-        "latency_ms": _interval(1000 * candidate),
-        "reference_latency_ms": _interval(1000 * reference),
-        "speedup": {"ratio": ratio["median"], "low": ratio["low"], "high": ratio["high"]},
-        "throughput": batch / float(np.median(candidate)),
+        "latency_ms": _interval("median", 1000 * exact[0], 1000 * resampled[0]),
+        "reference_latency_ms": _interval("median", 1000 * exact[1], 1000 * resampled[1]),
+        "speedup": _interval("ratio", exact[1] / exact[0], resampled[1] / resampled[0]),
+        "control": _interval("ratio", exact[1] / exact[2], resampled[1] / resampled[2]),
+        "throughput": batch / float(exact[0]),
         "rounds": len(network),
     }
 
 
-def _interval(values: np.ndarray) -> dict[str, float]:
-    """Median and its 95 % bootstrap interval."""
-    drawn = np.random.default_rng(0).integers(len(values), size=(RESAMPLES, len(values)))
-    low, high = np.quantile(np.median(values[drawn], axis=1), (0.025, 0.975))
-    return {"median": float(np.median(values)), "low": float(low), "high": float(high)}
+def _interval(name: str, exact: float, resampled: np.ndarray) -> dict[str, float]:
+    """A figure and its 95 % bootstrap interval."""
+    low, high = np.quantile(resampled, (0.025, 0.975))
+    return {name: float(exact), "low": float(low), "high": float(high)}
 
 
 def _told(figures: Mapping[str, Any]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -95,10 +95,10 @@ class Bencher(Method):
         return tuple(("backend", name) for name in self.settings.backends)
 
     @abstractmethod
-    def times(self, network: Callable[[], Any], dense: Callable[[], Any]) -> tuple[list[float], list[float]]:
-        """Seconds of one call of each, round by round, the two taken in turns; warm-up is left out.
+    def times(self, calls: Sequence[Callable[[], Any]]) -> list[list[float]]:
+        """Seconds of each call, one list per call with a number per round, all taken in turns; warm-up is left out.
 
-        Both answer once their work is done, also on a GPU.
+        A call answers once its work is done, also on a GPU.
         """
 
 

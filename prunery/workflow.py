@@ -7,12 +7,8 @@ validated settings and the fingerprint of the code that will run.
 from __future__ import annotations
 
 import json
-import os
 import re
-import sys
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -21,8 +17,6 @@ from prunery.checking import check_study
 from prunery.config import Study, read_study, told_as
 from prunery.contract import TRANSFORMS, Method
 from prunery.datafolder import data_folder
-from prunery.errors import PruneryError
-from prunery.fingerprint import PACKAGE
 from prunery.identity import identity, report_code, stage_code
 from prunery.recipe import AMOUNT, Recipe, file_name, parse
 from prunery.registry import Registry, build_registry
@@ -31,16 +25,6 @@ from prunery.reporting.claims import read_claims
 Wildcards = Any  # Snakemake's namedlist of wildcard values: attributes by name
 EXTENSION = {"calibrate": "safetensors", "spectral_fit": "json", "evaluate": "json", "bench": "json"}
 RESULTS = "results"
-
-
-@contextmanager
-def report_mistakes() -> Iterator[None]:
-    """While the Snakefile is parsed: a mistake in the config is one line and exit code 1."""
-    try:
-        yield
-    except PruneryError as error:
-        print(f"prunery: {error}", file=sys.stderr)
-        sys.exit(1)
 
 
 class Workflow:
@@ -219,20 +203,6 @@ class Workflow:
         """Params of the report: its title, its profile, and the code that writes it."""
         told = {"stage": "report", "root": self.root, "profile": self.study.profile, "code": report_code(self.scripts)}
         return json.dumps(told | {"title": self.study.title or self.study.study}, sort_keys=True)
-
-    def set_environment(self, run: int | None) -> None:
-        """Tell jobs' processes where things are; `run` is the Snakemake process that may keep one warm for them."""
-        told = {"PYTHON": sys.executable, "LAUNCH": str(PACKAGE / "launch.py"), "SCRIPTS": str(self.scripts)}
-        if run:
-            self.failures = Path(tempfile.gettempdir()) / f"prunery-failures-{os.getuid()}-{run}.txt"
-            told |= {"RUN": str(run), "IMPORTS": " ".join(self.imports), "FAILURES": str(self.failures)}
-        os.environ.update({f"PRUNERY_{name}": value for name, value in told.items()})
-
-    def tell_failures(self) -> None:
-        """After a run that failed: what every failed job said, once more and together."""
-        if self.failures.exists():
-            print(f"\nprunery: these jobs failed\n{self.failures.read_text('utf-8')}", file=sys.stderr)
-            self.failures.unlink()
 
     @property
     def imports(self) -> list[str]:

@@ -3,7 +3,8 @@
 import os
 from pathlib import Path
 
-from prunery.workflow import Workflow, report_mistakes
+from prunery.running import report_mistakes, set_environment, tell_failures
+from prunery.workflow import Workflow
 
 with report_mistakes():
     study = Workflow(config, Path(workflow.basedir) / "scripts")
@@ -12,7 +13,7 @@ ROOT = study.root
 
 # How a job's process is started: prunery/launch.py decides. The command holds no path of this machine, so a checkout that
 # was moved reruns nothing.
-study.set_environment(os.getpid() if workflow.is_main_process else None)
+set_environment(study.scripts, study.imports, os.getpid() if workflow.is_main_process else None)
 RUN = (
     '"$PRUNERY_PYTHON" -I -S "$PRUNERY_LAUNCH" --job {params.job:q} --files {params.files:q}'
     " --log {log:q} --threads {threads}"

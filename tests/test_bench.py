@@ -17,13 +17,13 @@ from prunery.toys import measured_by, toy_checkpoint, toy_images
 
 
 class Counted(Bencher):
-    """Calls each network once a round; the network is always twice as fast."""
+    """Calls each network once a round; the network is always twice as fast as the dense one, whose twin is slower."""
 
     name = "counted"
 
-    def times(self, network, dense):
-        self.outputs = [call() for call in (network, dense)]
-        return [0.001, 0.002, 0.003], [0.002, 0.004, 0.006]
+    def times(self, calls):
+        self.outputs = [call() for call in calls]
+        return [[0.001, 0.002, 0.003], [0.002, 0.004, 0.006], [0.0022, 0.0044, 0.0066]]
 
 
 class Fake(Backend):
@@ -96,10 +96,11 @@ def test_a_good_run_gives_every_figure(pair):
     assert found["latency_ms"]["median"] == pytest.approx(2)
     assert found["reference_latency_ms"]["median"] == pytest.approx(4)
     assert found["speedup"] == {"ratio": 2, "low": 2, "high": 2}
+    assert found["control"] == pytest.approx({"ratio": 1 / 1.1, "low": 1 / 1.1, "high": 1 / 1.1})
     assert found["throughput"] == pytest.approx(4 / 0.002)
     assert (found["integer_share"], found["agreement"], found["max_error"]) == (0.5, 1, 0)
     assert found["accuracy"]["test"] == found["accuracy"]["eager"] > 0.9
-    assert [tuple(logits.shape) for logits in method.outputs] == [(4, 4), (4, 4)]
+    assert [tuple(logits.shape) for logits in method.outputs] == [(4, 4)] * 3
     assert lines == ["fake: 2 ms, 2.00x the dense network's speed (int8 to fp32)"]
 
 
@@ -115,7 +116,7 @@ def test_each_network_has_a_folder_and_the_asked_replica_is_run(pair):
     record, _, _ = run(network, dense, backend, batch=3, replica=1)
     folders, shapes, threads = zip(*backend.prepared, strict=True)
     assert record["replica"] == 1
-    assert len(set(folders)) == 2
+    assert len(set(folders)) == 3
     assert set(shapes) == {(3, 1, 8, 8)}
     assert set(threads) == {2}
     with pytest.raises(PruneryError, match=r"no seed 5, only \[0, 1\]: set replica"):
@@ -186,13 +187,15 @@ def test_the_last_batch_is_filled_up_and_counted_once(pair):
 
 
 def test_statistics_by_hand():
-    found = statistics([1.0, 2.0, 4.0], [2.0, 2.0, 2.0], batch=8)
+    seconds = [1.0, 2.0, 4.0], [2.0, 2.0, 2.0], [2.0, 1.0, 1.0]
+    found = statistics(*seconds, batch=8)
     assert found["latency_ms"]["median"] == 2000
     assert found["speedup"]["ratio"] == 1
     assert found["throughput"] == 4
     assert found["speedup"]["low"] == 0.5
     assert found["speedup"]["high"] == 2
-    assert found == statistics([1.0, 2.0, 4.0], [2.0, 2.0, 2.0], batch=8)
+    assert found["control"] == {"ratio": 2, "low": 1, "high": 2}
+    assert found == statistics(*seconds, batch=8)
 
 
 def test_an_interval_holds_the_median_of_its_source():
@@ -200,7 +203,7 @@ def test_an_interval_holds_the_median_of_its_source():
     held = 0
     for _ in range(200):
         ratios = (1.5 + 0.1 * torch.randn(40, generator=generator)).tolist()
-        speedup = statistics([1.0] * 40, ratios, 1)["speedup"]
+        speedup = statistics([1.0] * 40, ratios, ratios, 1)["speedup"]
         held += speedup["low"] <= 1.5 <= speedup["high"]
     assert 0.90 < held / 200 <= 0.99
 

@@ -44,6 +44,7 @@ def results(tmp_path):
             "latency_ms": {"median": 1.0, "low": 0.9, "high": 1.1},
             "reference_latency_ms": {"median": 1.0, "low": 0.9, "high": 1.1},
             "speedup": {"ratio": ratio, "low": ratio - 0.05, "high": ratio + 0.05},
+            "control": {"ratio": 1.0, "low": 0.95, "high": 1.05},
             "throughput": 1000.0, "integer_share": None, "max_error": 0.0, "agreement": 1.0,
         }
         for name, ratio in (("eager", 1.0), ("openvino", 1.3))

@@ -20,7 +20,7 @@ from prunery.reporting.figures import spectrum_figure
 from prunery.reporting.page import page_data
 from prunery.reporting.results import Results, read_results
 from prunery.reporting.statistics import marchenko_pastur, mean_interval, pareto_front
-from prunery.reporting.summary import highlights, summarize
+from prunery.reporting.summary import Speed, highlights, speed_text, summarize
 
 SEEDS = range(5)
 SIZES = {"digits-mlp": (5_706, 0.965), "digits-cnn": (8_010, 0.972), "docstrings-bert": (184_325, 0.88)}
@@ -159,6 +159,7 @@ class Study:
                 "latency_ms": {"median": median, "low": 0.97 * median, "high": 1.04 * median},
                 "reference_latency_ms": {"median": dense, "low": 0.98 * dense, "high": 1.03 * dense},
                 "speedup": {"ratio": gain, "low": 0.97 * gain, "high": 1.03 * gain},
+                "control": {"ratio": 1.01, "low": 0.95, "high": 1.04},
                 "throughput": 1000 / median,
                 "integer_share": 0.94 if quantized else None,
                 "max_error": 1e-6,
@@ -413,3 +414,20 @@ def test_curves_are_means_with_bands(study: Study) -> None:
     assert line["y"][6] == pytest.approx(expected.mean, rel=1e-5)
     assert band["y"][6] == pytest.approx(expected.high, rel=1e-5)
     assert len(band["x"]) == 2 * len(line["x"])
+
+
+@pytest.mark.parametrize(
+    ("speedup", "control", "outcome"),
+    [
+        ((1.30, 1.20, 1.40), (1.00, 0.95, 1.05), "faster"),
+        ((1.30, 1.20, 1.40), (1.20, 1.10, 1.25), "within noise"),
+        ((1.30, 1.20, 1.40), (0.80, 0.75, 0.90), "within noise"),
+        ((0.70, 0.60, 0.75), (1.00, 0.95, 1.05), "slower"),
+        ((0.97, 0.96, 0.98), (1.00, 0.95, 1.05), "within noise"),
+    ],
+)
+def test_a_ratio_counts_only_beyond_what_equal_networks_differ_by(speedup, control, outcome):
+    ones = (1.0, 1.0, 1.0)
+    speed = Speed("eager", "fp32", "fp32", "structure", 1, ones, ones, speedup, control)
+    assert speed.outcome == outcome
+    assert (", within noise" in speed_text(speed)) == (outcome == "within noise")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -46,10 +47,13 @@ def pareto_figures(lines: list[Line]) -> dict[str, dict[str, Figure]]:
     for base in dict.fromkeys(line.base for line in lines):
         group = [line for line in lines if line.base == base]
         figures[base] = {cost: _size_figure(group, cost, *COSTS[cost]) for cost in COSTS}
-        timed = Counter(speed.backend for line in group for speed in line.speeds)
-        for backend, _ in timed.most_common():
-            figures[base][f"latency:{backend}"] = _latency_figure(group, backend)
+        figures[base] |= {f"latency:{backend}": _latency_figure(group, backend) for backend in timed_backends(group)}
     return figures
+
+
+def timed_backends(lines: list[Line]) -> list[str]:
+    """The backends that have times, those with most of them first."""
+    return [backend for backend, _ in Counter(speed.backend for line in lines for speed in line.speeds).most_common()]
 
 
 def _size_figure(lines: list[Line], cost: str, title: str, factor: float) -> Figure:
@@ -64,9 +68,22 @@ def _latency_figure(lines: list[Line], backend: str) -> Figure:
         for speed in line.speeds:
             if speed.backend == backend:
                 points.append((line, speed.latency[0], speed, _hover(line) + _timing(speed)))
+    points += _dense_point(lines, [speed for _, _, speed, _ in points if speed is not None])
     batch = {speed.batch for line in lines for speed in line.speeds if speed.backend == backend}
     unit = f"ms per batch of {batch.pop()}" if len(batch) == 1 else "ms per batch"
     return _pareto(points, f"latency on {backend} ({unit})")
+
+
+def _dense_point(lines: list[Line], timed: list[Speed]) -> list[Point]:
+    """The dense network where it was timed beside the others only: at its median latency among those."""
+    dense = next((line for line in lines if line.recipe == DENSE), None)
+    if dense is None or not timed or any(speed.backend == timed[0].backend for speed in dense.speeds):
+        return []
+    middle = sorted(timed, key=lambda speed: speed.reference[0])[(len(timed) - 1) // 2]
+    beside = replace(middle, precision=middle.reference_precision, latency=middle.reference, speedup=middle.control)
+    low, high = beside.latency[1:]
+    told = f"<br>{beside.latency[0]:.4g} ms [{low:.4g}, {high:.4g}] {beside.precision}, timed beside the others"
+    return [(dense, beside.latency[0], beside, _hover(dense) + told)]
 
 
 def _hover(line: Line) -> str:

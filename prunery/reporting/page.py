@@ -53,7 +53,7 @@ def asset(name: str) -> Markup:
 
 def inline_json(value: Any) -> Markup:
     """JSON that may stand inside a script element: it cannot close it."""
-    text = json.dumps(value, sort_keys=True, allow_nan=False, separators=(",", ":"), ensure_ascii=False)
+    text = json.dumps(value, allow_nan=False, separators=(",", ":"), ensure_ascii=False)
     return Markup(text.replace("<", "\\u003c"))
 
 
@@ -68,8 +68,12 @@ def number_text(value: float | None) -> str:
 
 
 def bench_rows(bench: pd.DataFrame) -> list[dict[str, Any]]:
-    """The rows of the bench table; what was not measured is None."""
-    return [{str(k): _plain(v) for k, v in row.items()} for row in bench.to_dict("records")]
+    """The rows of the bench table; what was not measured is None. Those with a time have the `outcome` of `Speed`."""
+    return [
+        {str(k): _plain(v) for k, v in row.items()}
+        | {"outcome": summary.measured_speed(row).outcome if row["status"] == "ok" else None}
+        for row in bench.to_dict("records")
+    ]
 
 
 def _plain(value: Any) -> Any:

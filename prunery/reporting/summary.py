@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,12 +14,18 @@ from prunery.reporting.statistics import Interval, clipped, mean_interval
 TOLERANCE = 0.01
 """A recipe counts as accurate when its mean validation accuracy is at most this far below its dense network's."""
 
+EVEN = "within noise"
+"""The outcome of a ratio that two copies of one network could show too."""
+TIMED = ("latency_ms", "reference_latency_ms", "speedup", "control")
 SIZES = ("parameters", "nonzero", "weight_sparsity", "sparsity", "bits", "file_bytes", "macs")
 
 
 @dataclass(frozen=True)
 class Speed:
-    """A measured latency (ms per batch) and its ratio to the dense network's on that backend, with their intervals."""
+    """A measured latency (ms per batch), the dense network's on that backend, and their ratio, with intervals.
+
+    `control` is the ratio of the dense network to a second copy of itself: what the measurement adds of its own.
+    """
 
     backend: str
     precision: str
@@ -26,12 +33,17 @@ class Speed:
     kind: str
     batch: int | None
     latency: tuple[float, float, float]
+    reference: tuple[float, float, float]
     speedup: tuple[float, float, float]
+    control: tuple[float, float, float]
 
     @property
-    def faster(self) -> bool:
-        """Whether the whole interval of the ratio lies above 1."""
-        return self.speedup[1] > 1
+    def outcome(self) -> str:
+        """`faster` or `slower` if the ratio's whole interval lies beyond all that equal networks differ by."""
+        noise = max(self.control[2], 1 / self.control[1], 1.0)
+        if self.speedup[1] > noise:
+            return "faster"
+        return "slower" if self.speedup[2] < 1 / noise else EVEN
 
 
 @dataclass(frozen=True)
@@ -85,13 +97,14 @@ def _speeds(path: str, bench: pd.DataFrame) -> tuple[Speed, ...]:
     if bench.empty:
         return ()
     rows = bench[(bench["path"] == path) & (bench["status"] == "ok")].drop_duplicates("backend")
-    return tuple(map(_speed, rows.to_dict("records")))
+    return tuple(map(measured_speed, rows.to_dict("records")))
 
 
-def _speed(row: dict[Any, Any]) -> Speed:
-    latency, speedup = ((row[name], row[f"{name}_low"], row[f"{name}_high"]) for name in ("latency_ms", "speedup"))
+def measured_speed(row: Mapping[Any, Any]) -> Speed:
+    """What a row of the bench table says, if its status is `ok`."""
     batch = None if pd.isna(row["batch"]) else int(row["batch"])
-    return Speed(row["backend"], row["precision"], row["reference_precision"], row["kind"], batch, latency, speedup)
+    figures = [(row[name], row[f"{name}_low"], row[f"{name}_high"]) for name in TIMED]
+    return Speed(row["backend"], row["precision"], row["reference_precision"], row["kind"], batch, *figures)
 
 
 @dataclass(frozen=True)
@@ -125,7 +138,7 @@ def highlights(lines: list[Line]) -> list[Highlight]:
 def _highlight(dense: Line, others: list[Line]) -> Highlight:
     accurate = [line for line in others if line.validation.mean >= dense.validation.mean - TOLERANCE]
     small = [line for line in accurate if line.sizes["bits"] < dense.sizes["bits"]]
-    fast = [line for line in accurate if line.fastest and line.fastest.faster]
+    fast = [line for line in accurate if line.fastest and line.fastest.outcome == "faster"]
     smallest = min(small, key=lambda line: line.sizes["bits"], default=None)
     fastest = min(fast, key=lambda line: line.fastest.latency[0] if line.fastest else 0.0, default=None)
     return Highlight(dense.base, dense, len(others), smallest, fastest)
@@ -154,8 +167,9 @@ def size_text(bits: float) -> str:
 
 
 def speed_text(speed: Speed) -> str:
-    """A ratio with its backend and both precisions, such as `1.83x openvino (int8 to fp32)`."""
-    return f"{speed.speedup[0]:.2f}x {speed.backend} ({speed.precision} to {speed.reference_precision})"
+    """A ratio with its backend and both precisions, such as `1.83x openvino (int8 to fp32)`; noise is called so."""
+    noise = f", {EVEN}" if speed.outcome == EVEN else ""
+    return f"{speed.speedup[0]:.2f}x {speed.backend} ({speed.precision} to {speed.reference_precision}){noise}"
 
 
 def terminal_table(lines: list[Line]) -> str:
@@ -194,6 +208,6 @@ def _csv_row(line: Line) -> dict[str, Any]:
             f"{speed.backend}_precision": speed.precision,
             f"{speed.backend}_reference_precision": speed.reference_precision,
         }
-        for name, figures in (("latency_ms", speed.latency), ("speedup", speed.speedup)):
+        for name, figures in zip(TIMED, (speed.latency, speed.reference, speed.speedup, speed.control), strict=True):
             row |= {f"{speed.backend}_{name}{end}": x for end, x in zip(("", "_low", "_high"), figures, strict=True)}
     return row

@@ -1,8 +1,8 @@
-"""Latency of a network and of its dense parent, in turns."""
+"""Latency of a network, of its dense parent and of a copy of that, in turns."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, final
 
 from pydantic import Field
@@ -13,7 +13,7 @@ from prunery import Bencher, BenchSettings, hookimpl
 class LatencySettings(BenchSettings):
     """How long and how often."""
 
-    rounds: int = Field(50, ge=5, description="measurements of each of the two networks")
+    rounds: int = Field(50, ge=5, description="measurements of each network")
     warmup: int = Field(3, ge=1, description="rounds before those, discarded")
     seconds: float = Field(
         10.0, gt=0, description="seconds per backend after which no further round starts (once five are done)"
@@ -30,14 +30,12 @@ class Latency(Bencher):
     name = "latency"
     Settings = LatencySettings
 
-    def times(self, network: Callable[[], Any], dense: Callable[[], Any]) -> tuple[list[float], list[float]]:
-        """See `Bencher.times`; which of the two goes first changes from round to round."""
+    def times(self, calls: Sequence[Callable[[], Any]]) -> list[list[float]]:
+        """See `Bencher.times`; which of them goes first changes from round to round."""
         from .core import interleaved
 
         settings = self.settings
-        return interleaved(
-            (network, dense), settings.rounds, settings.warmup, settings.seconds, settings.shortest
-        )  # fmt: skip
+        return interleaved(calls, settings.rounds, settings.warmup, settings.seconds, settings.shortest)
 
 
 @hookimpl

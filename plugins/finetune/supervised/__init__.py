@@ -2,34 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, final
+from typing import final
 
-from prunery import Learner, hookimpl
-from prunery.trainsettings import TrainingSettings
-
-if TYPE_CHECKING:
-    from jaxtyping import Float, Int
-    from torch import Tensor
+from prunery import hookimpl
+from prunery.supervised import SupervisedLearner
 
 
 @final
-class Supervised(Learner):
+class Supervised(SupervisedLearner):
     """Cross-entropy with the labels, smoothed if asked."""
 
     stage = "finetune"
     name = "supervised"
-    Settings = TrainingSettings
-
-    def loss(
-        self,
-        logits: Float[Tensor, "replicas batch classes"],
-        labels: Int[Tensor, "replicas batch"],
-        teacher: Float[Tensor, "replicas batch classes"] | None,
-    ) -> Float[Tensor, " replicas"]:
-        """The mean cross-entropy of each replica's batch."""
-        from prunery.losses import cross_entropy
-
-        return cross_entropy(logits, labels, self.settings.label_smoothing)
 
 
 @hookimpl
