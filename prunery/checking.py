@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from prunery.composition import check_order
 from prunery.config import Base, Study, told_as
 from prunery.contract import BASES, Method
 from prunery.errors import PruneryError, unknown
@@ -36,7 +37,17 @@ def check_study(study: Study, registry: Registry) -> list[Recipe]:
     recipes = study.written_out([*study.recipes, *benched])
     for recipe in recipes:
         _check_recipe(study, registry, recipe)
+    _check_floors(study, recipes)
     return recipes
+
+
+def _check_floors(study: Study, recipes: list[Recipe]) -> None:
+    evaluated = {str(prefix) for recipe in recipes for prefix in recipe.prefixes()}
+    for text in study.floors:
+        with told_as("floors"):
+            for recipe in map(str, study.written_out([text])):
+                if recipe not in evaluated:
+                    raise PruneryError(unknown("recipe", recipe, evaluated))
 
 
 def _check_name(where: str, name: str) -> None:
@@ -54,12 +65,11 @@ def _check_base(study: Study, registry: Registry, name: str, base: Base) -> None
 
 def _check_recipe(study: Study, registry: Registry, recipe: Recipe) -> None:
     with told_as(f"recipe {recipe}"):
-        for step in recipe.steps:
-            _check_method(study, registry, step.stage, step.variant, step.amount)
+        check_order([_check_method(study, registry, step.stage, step.variant, step.amount) for step in recipe.steps])
 
 
-def _check_method(study: Study, registry: Registry, stage: str, name: str, amount: str | None = None) -> None:
-    """The method behind a variant, and what its settings name: measurements, other methods, a teacher."""
+def _check_method(study: Study, registry: Registry, stage: str, name: str, amount: str | None = None) -> Method:
+    """The method behind a variant, checked with what its settings name: measurements, other methods, a teacher."""
     method = study.method(registry, stage, name, amount)
     with told_as(f"{stage}.{name}"):
         for need in method.needs():
@@ -68,6 +78,7 @@ def _check_method(study: Study, registry: Registry, stage: str, name: str, amoun
         for used in method.uses():
             registry.get(*used)
         _check_teacher(study, registry, method)
+    return method
 
 
 def _check_teacher(study: Study, registry: Registry, method: Method) -> None:

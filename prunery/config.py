@@ -64,6 +64,7 @@ class Study(_Strict):
     claims: list[str] = []
     bases: dict[str, Base]
     recipes: list[str]
+    floors: dict[str, Annotated[float, Field(ge=0, le=1)]] = {}
     measures: Measures = Measures()
     threads: dict[str, Annotated[int, Field(ge=1)]] = {}
     data: Variants = {}

@@ -99,6 +99,8 @@ class Architecture(Method):
 class Learner(Method):
     """A training recipe. `stage` is `train`, `finetune` or `distill`; the settings extend `TrainingSettings`."""
 
+    conflicts = ("quantize",)
+    changes = ("values",)
     teacher: ClassVar[bool] = False
     """Whether `loss` wants the teacher's logits."""
 
@@ -116,6 +118,8 @@ class Pruner(Method):
     """Chooses which weights stay, looking at the whole network."""
 
     stage = "prune"
+    conflicts = ("quantize",)
+    changes = ("zeros",)
 
     @abstractmethod
     def masks(
@@ -147,6 +151,8 @@ class Quantizer(Method):
     """Chooses integers and scales for the compressible layers."""
 
     stage = "quantize"
+    conflicts = ("quantize",)
+    changes = ("bits",)
 
     @abstractmethod
     def plan(self, weights: Mapping[str, Float[Tensor, "out ..."]], measured: Measured) -> dict[str, IntegerPlan]:

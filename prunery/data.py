@@ -43,6 +43,12 @@ class Spec:
             return torch.ones(batch, *self.shape, dtype=torch.int64)
         return torch.zeros(batch, *self.shape)
 
+    def random(self, batch: int, generator: torch.Generator) -> Tensor:
+        """Noise in place of samples: standard normal for images, any tokens but padding for texts."""
+        if self.kind == "text":
+            return torch.randint(1, self.vocabulary, (batch, *self.shape), generator=generator)
+        return torch.randn(batch, *self.shape, generator=generator)
+
 
 @dataclass(frozen=True)
 class Split:

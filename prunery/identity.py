@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from prunery.contract import Method
+from prunery.contract import TRANSFORMS, Method
 from prunery.fingerprint import PACKAGE, fingerprint, installed, library_files, method_files
 from prunery.registry import Registry
 
+GATED = (*TRANSFORMS, "evaluate")
+"""Stages whose jobs pass `prunery.gates`."""
 PAGE = (".css", ".js", ".j2")
 
 
@@ -29,7 +31,9 @@ def identity(registry: Registry, method: Method) -> dict[str, Any]:
 
 def stage_code(stage: str, scripts: Path) -> str:
     """The digest of what lies between Snakemake and a method: the script, the job, the library behind the stage."""
-    glue = (scripts / f"{stage}.py", PACKAGE / "job.py", PACKAGE / "measured.py")
+    glue = [scripts / f"{stage}.py", PACKAGE / "job.py", PACKAGE / "measured.py"]
+    if stage in GATED:
+        glue.append(PACKAGE / "gates.py")
     return fingerprint(*library_files(f"prunery.{stage}"), *glue)
 
 

@@ -109,8 +109,19 @@ class Job:
         save(checkpoint, self.output("network").parent)
 
     def save_child(self, parent: Checkpoint, replicas: dict[int, Replica]) -> None:
-        """Write what this job made of its parent."""
+        """Write what this job made of its parent, if it passes the gates."""
+        from prunery import gates
+
+        gates.check(self.method, parent, replicas)
         self.save(parent.child(replicas, {}))
+
+    def save_evaluation(self, figures: dict[str, Any]) -> None:
+        """Write an evaluation, if the recipe keeps above the accuracy that the config asks of it."""
+        from prunery import gates
+
+        if "floor" in self.told:
+            gates.check_floor(figures, self.told["floor"], f"recipe {self.output('measured').parent}")
+        self.save_json("measured", figures)
 
     def save_json(self, name: str, value: Any) -> None:
         """Write JSON to the output of that name."""

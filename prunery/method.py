@@ -7,6 +7,9 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
+CHANGES = ("values", "zeros", "parameters", "layers", "bits")
+"""What a transform may promise: any stored value differs, more weights held at zero, fewer parameters, layers, bits."""
+
 
 class Settings(BaseModel):
     """Settings of a method: frozen, unknown keys refused. Describe each field with its range and unit."""
@@ -29,6 +32,15 @@ class Method(ABC):
     """Heavy modules that jobs using this method import; they are loaded once a run instead of once a job."""
     versions: ClassVar[tuple[str, ...]] = ()
     """Distributions whose installed version decides the result: a new version runs the jobs again."""
+
+    follows: ClassVar[tuple[str, ...]] = ()
+    """Steps of which at least one must stand earlier in a recipe: a stage (`prune`) or a method of it (`prune=nm`)."""
+    conflicts: ClassVar[tuple[str, ...]] = ()
+    """Steps, spelled in the same way, of which none may stand earlier in a recipe."""
+    changes: ClassVar[tuple[str, ...]] = ()
+    """What must have changed for a job to count: words of `CHANGES`."""
+    agreement: ClassVar[float | None] = None
+    """How far outputs may lie from the parent's, in units of the largest logit; none where no agreement is promised."""
 
     def __init__(self, settings: Any = None) -> None:
         self.settings: Any = settings if settings is not None else self.Settings()

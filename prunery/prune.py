@@ -23,7 +23,7 @@ def prune(method: Pruner, parent: Checkpoint, measured: Mapping[int, Measured]) 
 
     `measured` holds, by seed, what `method.needs()` asks for. Weights an earlier mask froze stay frozen.
     Raises `PruneryError` if a network is quantized already or holds NaN, a measurement is absent, or the method
-    answers with masks that do not fit, changes its input, or removes nothing.
+    answers with masks that do not fit or changes its input.
     """
     return {
         seed: _prune_one(method, replica, measured.get(seed, {}), seed) for seed, replica in parent.replicas.items()
@@ -47,20 +47,17 @@ def _prune_one(method: Pruner, parent: Replica, measured: Measured, seed: int) -
     _check_untouched(shown, weights(parent.network), who)
     fresh = [key for key in masks if MASK not in layer_of(network, key)._buffers]
     add_masks(network, mask_edit(fresh))
-    if not sum(_apply(layer_of(network, key), mask) for key, mask in masks.items()):
-        raise PruneryError(f"{who}: it removed no weight that was there: raise its amount or drop this step")
+    for key, mask in masks.items():
+        _apply(layer_of(network, key), mask)
     return Replica(network, [*parent.edits, mask_edit(fresh)] if fresh else list(parent.edits))
 
 
-def _apply(layer: nn.Module, mask: Tensor) -> int:
-    """Narrow the layer's mask, zero what it removes; how many weights this froze that were not frozen before."""
-    frozen = layer.get_buffer(MASK)
-    narrowed = frozen & mask.to(frozen.device)
-    removed = int(frozen.sum() - narrowed.sum())
-    frozen.copy_(narrowed)
+def _apply(layer: nn.Module, mask: Tensor) -> None:
+    """Narrow the layer's mask and zero what it removes."""
+    kept = layer.get_buffer(MASK)
+    kept &= mask.to(kept.device)
     with torch.no_grad():
-        layer.get_parameter("weight").masked_fill_(~narrowed, 0)
-    return removed
+        layer.get_parameter("weight").masked_fill_(~kept, 0)
 
 
 def _check_network(network: nn.Module, who: str) -> None:

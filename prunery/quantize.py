@@ -24,7 +24,7 @@ def quantize(method: Quantizer, parent: Checkpoint, measured: Mapping[int, Measu
 
     Batch norms are folded into the layers before them first. `measured` holds, by seed, what `method.needs()` asks
     for. Raises `PruneryError` if a network is quantized already or holds NaN, a measurement is absent, or the method
-    answers with a plan that does not fit, brings pruned weights back, changes its input, or quantizes nothing.
+    answers with a plan that does not fit, brings pruned weights back or changes its input.
     """
     example = parent.origin.spec.example(1)
     return {
@@ -58,8 +58,6 @@ def _plans(method: Quantizer, network: nn.Module, measured: Measured, who: str) 
     for key, weight in before.items():
         if not torch.equal(shown[key], weight):
             raise PruneryError(f"{who}: it changed the weight {key}, which it may only look at: a bug of the method")
-    if not plans:
-        raise PruneryError(f"{who}: it quantizes no layer: exclude fewer layers or drop this step")
     for key, plan in plans.items():
         if key not in shown:
             raise PruneryError(f"{who}: it answered with a plan for {key!r}, which is no compressible weight")

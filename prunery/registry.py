@@ -18,9 +18,11 @@ from typing import Any
 import pluggy
 from pydantic import ValidationError
 
+from prunery.composition import check_rules
 from prunery.contract import BASES, Method
 from prunery.errors import PruneryError, unknown
 from prunery.hooks import PROJECT, Hooks
+from prunery.method import CHANGES
 
 
 class Registry:
@@ -54,6 +56,7 @@ class Registry:
         if not issubclass(method, BASES[stage]):
             wanted = BASES[stage].__name__
             raise PruneryError(f"plugin {plugin}: {method.__qualname__} is registered for {stage} but is no {wanted}")
+        _check_promises(plugin, method)
         key = (stage, name)
         if key in self.methods:
             owners = f"{method.__module__} is taken by {self.methods[key].__module__}"
@@ -87,6 +90,17 @@ class Registry:
                 raise PruneryError(f"{stage} method {name!r} takes no amount: remove '@{amount:g}'")
             values[target] = amount
         return method(_validated(method, values))
+
+
+def _check_promises(plugin: str, method: type[Method]) -> None:
+    """The rules of composition and the promised changes of a method must be words that mean something."""
+    for change in method.changes:
+        if change not in CHANGES:
+            raise PruneryError(f"plugin {plugin}: {method.__qualname__}.changes: {unknown('change', change, CHANGES)}")
+    try:
+        check_rules(method)
+    except PruneryError as error:
+        raise PruneryError(f"plugin {plugin}: {method.__qualname__}: {error}") from error
 
 
 def _validated(method: type[Method], values: dict[str, Any]) -> Any:

@@ -158,6 +158,8 @@ class Workflow:
         told["model"] = identity(self.registry, self.study.method(self.registry, "model", base.model))
         if stage == "train":
             told |= {"variant": base.train, "seeds": wildcards.seeds}
+        if stage == "evaluate" and wildcards.folder in self.floors:
+            told["floor"] = self.floors[wildcards.folder]
         if stage == "bench":
             backends = (self.registry.configured(*used, {}) for used in method.uses())
             told["backends"] = [identity(self.registry, backend) for backend in backends]
@@ -171,6 +173,11 @@ class Workflow:
         label = getattr(wildcards, stage)
         variant, _, amount = label.partition("@")
         return self.study.method(self.registry, stage, variant, amount or None)
+
+    @cached_property
+    def floors(self) -> dict[str, float]:
+        """Folder of a recipe -> the mean validation accuracy that the config asks of it."""
+        return {str(one): floor for text, floor in self.study.floors.items() for one in self.study.written_out([text])}
 
     # --- what the study wants ----------------------------------------------------------------------------------------
 

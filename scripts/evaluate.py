@@ -6,4 +6,4 @@ from prunery.job import current
 job = current()
 networks = job.checkpoint("network"), job.checkpoint("dense")
 figures = evaluate(job.method, *networks, job.dataset(), job.path("network").parent)
-job.save_json("measured", figures)
+job.save_evaluation(figures)

@@ -33,6 +33,8 @@ def _registry() -> Registry:
     )
     needs = {"needs": lambda self: ("calibrate=gone",)}
     registry.methods["prune", "needy"] = type("Needy", (LayerPruner,), {"stage": "prune", "name": "needy", **needs})
+    picky = {"stage": "prune", "name": "picky", "follows": ("distill",)}
+    registry.methods["prune", "picky"] = type("Picky", (LayerPruner,), picky)
     for method in registry.methods.values():
         method.__abstractmethods__ = frozenset()
     return registry
@@ -96,6 +98,8 @@ def test_a_wrong_key_or_type_is_one_line_that_names_it(change, says):
         ({"recipes": ["net//prune=half"]}, "recipe net//prune=half: "),
         ({"bases": {"net": {"data": "toy", "model": "toy", "train": "toy", "seeds": 2**64}}}, "bases.net: seeds"),
         ({"recipes": ["net/(prune=half@0.5)*20"]}, "20 times"),
+        ({"floors": {"net/prune=half@0.5": 0.9}}, "floors: unknown recipe"),
+        ({"recipes": ["net/prune=picky"]}, "prune=picky must stand after distill: add that step"),
         ({"prune": {"needy": {"method": "needy"}}}, "unknown calibrate variant 'gone'"),
     ],
 )

@@ -75,7 +75,7 @@ def test_a_third_partys_method_is_one_file_a_card_and_a_test_of_three_lines(pyte
         ("kept[gone] = False", "kept[torch.randperm(len(kept))[:2]] = False", "*different masks*"),
         ("return kept", "return kept.float()", "*torch.float32*"),
         ("return kept", "return kept[:1]", "*masks_fit_the_weights*"),
-        ("kept[gone] = False", "pass", "*removed no weight*"),
+        ("kept[gone] = False", "pass", "*promises more weights held at zero*"),
         ("from pydantic", "import torch\nfrom pydantic", "*test_importing_it_imports_no_torch*"),
         (', description="share of the outputs of each layer that go"', "", "*without a description: ?'share'?*"),
         ('amount = "share"', 'amount = "part"', "*test_every_setting_is_described*"),

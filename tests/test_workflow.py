@@ -85,6 +85,22 @@ def test_only_what_depends_on_an_edit_runs_again(study):
 
 
 @pytest.mark.slow
+def test_a_floor_that_is_not_kept_fails_its_evaluation_alone(study):
+    study.config["floors"] = {"net/prune={magnitude,seb}@0.5/finetune=quick": 0.2}
+    assert study.planned() == {"evaluate": 2, "report": 1}
+    study.config["floors"] = {"net/prune=seb@0.5/finetune=quick": 1}
+    assert study.planned() == {"evaluate": 1, "report": 1}
+    figures = study.folder / "results/mine/net/seeds=0-1/prune=seb@0.5/finetune=quick/evaluate=standard.json"
+    kept = figures.read_bytes()
+    answer = study.snakemake()
+    del study.config["floors"]
+    figures.write_bytes(kept)
+    assert answer.returncode == 1
+    assert "is below the floor 1 that the config sets" in answer.stdout + answer.stderr
+    assert study.snakemake().returncode == 0
+
+
+@pytest.mark.slow
 def test_a_lost_or_altered_tensor_file_is_named_with_the_remedy(study):
     folder = study.folder / "results/mine/net/seeds=0-1"
     path = folder / "0.safetensors"

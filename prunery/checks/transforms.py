@@ -6,14 +6,14 @@ from typing import Any
 
 import torch
 
-from prunery import toys
+from prunery import gates, toys
 from prunery.checkpoint import Checkpoint, Origin, Replica
 from prunery.checks.base import Case, check, is_json, outputs, seeded, silent, stage_function
 from prunery.layers import integer_layers, layer_of, weights
 
 
 def _transformed(method: Any, parent: Checkpoint) -> dict[int, Replica]:
-    """What the method's stage makes of a checkpoint."""
+    """What the method's stage makes of a checkpoint, past the gates."""
     stage = stage_function(method.stage)
     if method.stage in ("prune", "quantize"):
         replicas = stage(method, parent, toys.measured_by(method, parent))
@@ -23,6 +23,7 @@ def _transformed(method: Any, parent: Checkpoint) -> dict[int, Replica]:
     else:
         replicas, history = stage(method, parent, toys.toy_checkpoint((7,)), toys.toy_images(), silent)
         is_json(history)
+    gates.check(method, parent, dict(replicas))
     return dict(replicas)
 
 

@@ -1,0 +1,43 @@
+"""Which steps may stand behind which, as the methods declare it; checked before any job starts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from prunery.contract import TRANSFORMS, Method
+from prunery.errors import PruneryError
+
+
+def check_order(methods: Sequence[Method]) -> None:
+    """Check the methods behind a recipe's steps, in order. Raises `PruneryError` naming both steps, or what is missing.
+
+    A rule is spelled `stage` or `stage=method`; variants of a method are that method.
+    """
+    for place, method in enumerate(methods):
+        earlier = methods[:place]
+        for rule in method.conflicts:
+            if any(_meets(rule, other) for other in earlier):
+                raise PruneryError(
+                    f"{_spelled(method)} may not stand after {rule}: put it before, or drop one of the two"
+                )
+        if method.follows and not any(_meets(rule, other) for rule in method.follows for other in earlier):
+            raise PruneryError(
+                f"{_spelled(method)} must stand after {' or '.join(method.follows)}: add that step before it"
+            )
+
+
+def check_rules(method: type[Method]) -> None:
+    """Check that a method's rules name stages that are steps. Raises `PruneryError` naming the rule."""
+    for rule in (*method.follows, *method.conflicts):
+        if rule.partition("=")[0] not in TRANSFORMS:
+            raise PruneryError(
+                f"its rule {rule!r} names no step: write one of {', '.join(TRANSFORMS)}, or stage=method"
+            )
+
+
+def _meets(rule: str, method: Method) -> bool:
+    return rule in (method.stage, _spelled(method))
+
+
+def _spelled(method: Method) -> str:
+    return f"{method.stage}={method.name}"
