@@ -8,7 +8,6 @@ and the hash of every file and tensor. It is written last: a folder without it h
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,9 +22,7 @@ from prunery.data import Spec
 from prunery.edits import Edit, replay
 from prunery.errors import PruneryError
 from prunery.files import save_json, save_tensors, sha256
-
-FORMAT = 1
-RECORD = "model.json"
+from prunery.record import FORMAT, RECORD, read_record
 
 
 @dataclass(frozen=True)
@@ -111,20 +108,6 @@ def _parts(seed: int, state: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
     return {name: part for name, part in named.items() if part}
 
 
-def read_record(folder: Path) -> dict[str, Any]:
-    """`model.json` of a folder. Raises `PruneryError` if it is absent, damaged or of another format."""
-    path = folder / RECORD
-    try:
-        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        number = record["format"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise PruneryError(f"{path} is not a readable checkpoint ({error}): delete it and run again") from error
-    if number != FORMAT:
-        remedy = "update Prunery" if number > FORMAT else "delete it and run again"
-        raise PruneryError(f"{path} has format {number}, this Prunery reads format {FORMAT}: {remedy}")
-    return record
-
-
 def load(folder: Path, build: Callable[[Origin], nn.Module]) -> Checkpoint:
     """Read a checkpoint: build each network, replay its edits, fill its tensors strictly, verify the hashes.
 
@@ -136,11 +119,27 @@ def load(folder: Path, build: Callable[[Origin], nn.Module]) -> Checkpoint:
     origin = Origin(network["model"], network["settings"], Spec.of(network["spec"]))
     replicas = {}
     for seed, entry in record["replicas"].items():
-        module = replay(build(origin), entry["edits"])
+        module = _shaped(build, origin, entry["edits"], folder / RECORD)
         _fill(module, _tensors(folder, entry["files"]), folder, seed)
         replicas[int(seed)] = Replica(module, entry["edits"])
     ordered = dict(sorted(replicas.items()))
     return Checkpoint(origin, ordered, record["provenance"], sha256(folder / RECORD))
+
+
+def _shaped(build: Callable[[Origin], nn.Module], origin: Origin, edits: list[Edit], path: Path) -> nn.Module:
+    """The network without its values. Raises `PruneryError` naming the record that asks for what is not there."""
+    try:
+        return _replayed(build(origin), edits)
+    except PruneryError as error:
+        raise PruneryError(f"{path}: {error}") from error
+
+
+def _replayed(network: nn.Module, edits: list[Edit]) -> nn.Module:
+    try:
+        return replay(network, edits)
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        why = f"{type(error).__name__}: {error}"
+        raise PruneryError(f"its edits do not fit its network ({why}): delete it and run again") from error
 
 
 def _tensors(folder: Path, files: dict[str, str]) -> dict[str, Tensor]:
@@ -159,10 +158,14 @@ def _tensors(folder: Path, files: dict[str, str]) -> dict[str, Tensor]:
     return state
 
 
+def _kind(tensor: Tensor) -> tuple[torch.Size, torch.dtype]:
+    return tensor.shape, tensor.dtype
+
+
 def _fill(module: nn.Module, state: dict[str, Tensor], folder: Path, seed: str) -> None:
     wanted = module.state_dict()
     odd = sorted(set(wanted) ^ set(state))
-    odd += [key for key in wanted if key in state and wanted[key].shape != state[key].shape]
+    odd += [key for key in wanted if key in state and _kind(wanted[key]) != _kind(state[key])]
     if odd:
         raise PruneryError(
             f"{folder / seed}.safetensors does not fit the network of {RECORD} (first difference: {odd[0]}): "

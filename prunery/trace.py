@@ -1,19 +1,16 @@
 """The journey of one tensor: what every step of a recipe did to it, read from the records on the way.
 
-`python -m prunery.trace FOLDER KEY` prints it. Only `model.json` files are read, no tensor is.
+`prunery trace FOLDER KEY` prints it. Only `model.json` files are read, no tensor is.
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from prunery.checkpoint import RECORD, read_record
 from prunery.errors import PruneryError, unknown
 from prunery.files import sha256
+from prunery.record import RECORD, read_record
 
 Record = dict[str, Any]
 
@@ -77,22 +74,3 @@ def _rows(tensors: Record, key: str) -> list[str]:
 def _row(name: str, facts: Record, width: int) -> str:
     shape = "x".join(map(str, facts["shape"])) or "scalar"
     return f"  {name:{width}}  {facts['dtype']:8}{shape:>12}{facts['zeros']:>8.1%} zeros  {facts['sha256'][:12]}"
-
-
-def main(arguments: Iterable[str]) -> int:
-    """Print the journey; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="prunery.trace", description=__doc__)
-    parser.add_argument("folder", type=Path, help="a recipe's folder below results/")
-    parser.add_argument("key", help="a tensor's name, such as fc1.weight")
-    parser.add_argument("--seed", type=int, help="the replica; its first one if not given")
-    options = parser.parse_args(list(arguments))
-    try:
-        print("\n".join(trace(options.folder, options.key, options.seed)))
-    except PruneryError as error:
-        print(f"prunery: {error}", file=sys.stderr)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

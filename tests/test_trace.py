@@ -6,11 +6,12 @@ import pytest
 import torch
 
 from prunery.checkpoint import save
+from prunery.cli import main
 from prunery.errors import PruneryError
 from prunery.files import sha256
 from prunery.layers import layer_of
 from prunery.toys import toy_checkpoint
-from prunery.trace import main, trace
+from prunery.trace import trace
 
 
 def provenance(stage: str, variant: str) -> dict:
@@ -61,7 +62,7 @@ def test_mistakes_are_one_line(recipe, tmp_path, capsys):
         ([str(pruned), "5.weight", "--seed", "7"], "holds the seeds 0, 1, not 7"),
         ([str(tmp_path), "5.weight"], "holds no model.json"),
     ):
-        assert main(arguments) == 1
+        assert main(["trace", *arguments]) == 1
         error = capsys.readouterr().err
         assert says in error
         assert error.count("\n") == 1
@@ -78,5 +79,5 @@ def test_a_parent_that_is_another_one_now_is_noticed(recipe):
 
 
 def test_the_command_prints_the_journey(recipe, capsys):
-    assert main([str(recipe[1]), "5.weight"]) == 0
+    assert main(["trace", str(recipe[1]), "5.weight"]) == 0
     assert capsys.readouterr().out.splitlines() == trace(recipe[1], "5.weight")

@@ -1,0 +1,69 @@
+"""Check a config as a run would, before any job, and say what it asks for.
+
+Exit code 0 if it is valid; else 1, and one line with the place of the first mistake.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from os.path import commonpath
+from pathlib import Path
+
+from prunery.commands.configfile import read_config
+from prunery.commands.planning import planned, read_files
+from prunery.commands.text import table
+from prunery.contract import BASES
+from prunery.recipe import Recipe
+from prunery.workflow import Workflow
+
+SCRIPTS = Path("scripts")
+"""Where a run's scripts lie; they are not needed to check a config."""
+SHOWN = 3
+"""Files that are listed one by one; of more, their folder is told."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What the command takes."""
+    parser.add_argument("config", nargs="?", type=Path, default=Path("config.yaml"), help="config.yaml if not given")
+    parser.add_argument("--profile", help="smoke, cpu or paper; the config's own if not given")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the summary of a valid config."""
+    study = Workflow(read_config(options.config, options.profile), SCRIPTS)
+    print(f"{options.config} is valid: study {study.study.study}, profile {study.study.profile}\n")
+    print(table(_summary(study), "  "))
+    return 0
+
+
+def _summary(study: Workflow) -> list[list[str]]:
+    jobs = planned(study)
+    counts = Counter(rule for rule, _ in jobs)
+    kinds = [f"{counts[stage]} {stage}" for stage in BASES if counts[stage]]
+    listed = study.study.all_recipes()
+    used = [name for name in study.study.bases if any(recipe.base == name for recipe in study.recipes)]
+    rows = [
+        ["results", study.root],
+        ["bases", ", ".join(used) or "none"],
+        ["recipes", f"{len(listed)} listed; with the networks on the way {_networks(study.recipes)}"],
+        ["jobs", f"{len(jobs) + 1}: {', '.join(kinds)}, 1 report"],
+    ]
+    rows += [["reads", f"{reader}: {_shown(files)}"] for reader, files in read_files(study, jobs).items()]
+    rows += [["plugins", folder] for folder in study.study.plugins]
+    rows += [["set aside", f"{plugin}: {why}"] for plugin, why in sorted(study.registry.broken.items())]
+    unused = sorted(set(study.study.bases) - set(used))
+    return rows + ([["unused", f"bases {', '.join(unused)}"]] if unused else [])
+
+
+def _networks(recipes: list[Recipe]) -> str:
+    """How many checkpoint folders there will be, and networks in them, one per seed."""
+    folders = {prefix for recipe in recipes for prefix in recipe.prefixes()}
+    networks = sum(last - first + 1 for first, last in (folder.seeds for folder in folders))
+    return f"{len(folders)} folders of {networks} networks"
+
+
+def _shown(files: list[str]) -> str:
+    if len(files) <= SHOWN:
+        return ", ".join(files)
+    return f"{len(files)} files below {commonpath(files)}"
