@@ -16,11 +16,24 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     return made
 
 
-def conclude(name: str, ratio: float, target: float, figures: dict[str, Any], path: Path | None) -> NoReturn:
-    """Print `NAME: <ratio>x (target <target>x) holds|falls short`, write the figures, exit 0 or 1."""
-    holds = ratio >= target
+def conclude(
+    name: str,
+    ratio: float,
+    target: float,
+    figures: dict[str, Any],
+    path: Path | None,
+    at_most: bool = False,
+    unit: str = "x",
+) -> NoReturn:
+    """Print `NAME: <ratio>x (target <target>x) holds|falls short`, write the figures, exit 0 or 1.
+
+    The target is the least ratio that holds, or the largest with `at_most`. What is no ratio has another `unit`.
+    """
+    holds = ratio <= target if at_most else ratio >= target
     if path:
         record = {"benchmark": name, "ratio": ratio, "target": target, "holds": holds, **figures}
         path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    print(f"{name}: {ratio:.1f}x (target {target:g}x) {'holds' if holds else 'falls short'}")
+    told = f"target at most {target:g}{unit}" if at_most else f"target {target:g}{unit}"
+    found = f"{ratio:.2f}" if unit == "x" else f"{ratio:g}"
+    print(f"{name}: {found}{unit} ({told}) {'holds' if holds else 'falls short'}")
     sys.exit(0 if holds else 1)
