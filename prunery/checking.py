@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from contextlib import nullcontext
 
 from prunery.composition import check_order
 from prunery.config import Base, Study, told_as
-from prunery.contract import BASES, Method
-from prunery.errors import PruneryError, unknown
-from prunery.recipe import NAME, Recipe, parse_seeds
+from prunery.contract import BASES, MEASURES, Method
+from prunery.errors import PruneryError, cut, unknown
+from prunery.recipe import LONGEST_NAME, NAME, Recipe, Step, parse_seeds
 from prunery.registry import Registry
 
 RULES = (*(stage for stage in BASES if stage not in ("model", "backend")), "report")
 """The rules whose jobs `threads` may set."""
+
+
+def check_profiles(studies: Mapping[str, Study], registry: Registry) -> list[Recipe]:
+    """Check the study of every profile, used or not. Returns the recipes of the first. Raises as `check_study` does."""
+    found: list[list[Recipe]] = []
+    for name, study in studies.items():
+        with told_as(f"with profile {name}") if found else nullcontext():
+            found.append(check_study(study, registry))
+    return found[0]
 
 
 def check_study(study: Study, registry: Registry) -> list[Recipe]:
@@ -36,7 +47,7 @@ def check_study(study: Study, registry: Registry) -> list[Recipe]:
     benched = [text for texts in study.measures.bench.values() for text in texts]
     recipes = study.written_out([*study.recipes, *benched])
     for recipe in recipes:
-        _check_recipe(study, registry, recipe)
+        check_recipe(study, registry, recipe)
     _check_floors(study, recipes)
     return recipes
 
@@ -51,8 +62,9 @@ def _check_floors(study: Study, recipes: list[Recipe]) -> None:
 
 
 def _check_name(where: str, name: str) -> None:
-    if not re.fullmatch(NAME, name):
-        raise PruneryError(f"{where}: a name is letters, digits, '_', '.', '-'")
+    if not re.fullmatch(NAME, name) or len(name) > LONGEST_NAME:
+        rule = f"letters, digits, '_', '.' and '-', at most {LONGEST_NAME}, and begins with a letter or digit"
+        raise PruneryError(f"{cut(where)}: a name is made of {rule}: rename it")
 
 
 def _check_base(study: Study, registry: Registry, name: str, base: Base) -> None:
@@ -63,31 +75,56 @@ def _check_base(study: Study, registry: Registry, name: str, base: Base) -> None
             _check_method(study, registry, stage, getattr(base, stage))
 
 
-def _check_recipe(study: Study, registry: Registry, recipe: Recipe) -> None:
-    with told_as(f"recipe {recipe}"):
-        check_order([_check_method(study, registry, step.stage, step.variant, step.amount) for step in recipe.steps])
+def check_recipe(study: Study, registry: Registry, recipe: Recipe) -> None:
+    """Check the steps of a recipe and their order. Raises `PruneryError` naming the recipe."""
+    with told_as(f"recipe {cut(str(recipe))}"):
+        check_order([_check_step(study, registry, step) for step in recipe.steps])
 
 
-def _check_method(study: Study, registry: Registry, stage: str, name: str, amount: str | None = None) -> Method:
-    """The method behind a variant, checked with what its settings name: measurements, other methods, a teacher."""
+def _check_step(study: Study, registry: Registry, step: Step, students: tuple[str, ...] = ()) -> Method:
+    return _check_method(study, registry, step.stage, step.variant, step.amount, students)
+
+
+def _check_method(
+    study: Study, registry: Registry, stage: str, name: str, amount: str | None = None, students: tuple[str, ...] = ()
+) -> Method:
+    """The method behind a variant, checked with what its settings name: measurements, other methods, a teacher.
+
+    `students` are the steps that learn from the recipe it stands in.
+    """
     method = study.method(registry, stage, name, amount)
     with told_as(f"{stage}.{name}"):
         for need in method.needs():
-            kind, _, variant = need.partition("=")
-            study.method(registry, kind, variant)
+            _check_need(study, registry, need)
         for used in method.uses():
             registry.get(*used)
-        _check_teacher(study, registry, method)
+        _check_teacher(study, registry, method, (*students, str(Step(stage, name, amount))))
     return method
 
 
-def _check_teacher(study: Study, registry: Registry, method: Method) -> None:
-    teacher = getattr(method.settings, "teacher", "dense") if method.stage == "distill" else "dense"
-    if teacher == "dense":
+def _check_need(study: Study, registry: Registry, need: str) -> None:
+    kind, _, variant = need.partition("=")
+    if kind not in MEASURES or not variant:
+        raise PruneryError(f"it needs {need!r}, which is no measurement: its method should say calibrate=activations")
+    study.method(registry, kind, variant)
+
+
+def _check_teacher(study: Study, registry: Registry, method: Method, students: tuple[str, ...]) -> None:
+    """Check the recipe of a teacher, its own teachers included, and that none of its `students` teaches it."""
+    teacher = _teacher_of(method)
+    if teacher is None:
         return
     with told_as("teacher"):
         taught = study.written_out([teacher])
         if len(taught) != 1:
             raise PruneryError(f"{teacher!r} stands for {len(taught)} recipes: name one")
         for step in taught[0].steps:
-            study.method(registry, step.stage, step.variant, step.amount)
+            if str(step) in students:
+                raise PruneryError(f"{teacher!r} is made by its own student, {step}: name another teacher")
+        check_order([_check_step(study, registry, step, students) for step in taught[0].steps])
+
+
+def _teacher_of(method: Method) -> str | None:
+    """The recipe a student learns from; none where that is the recipe's own dense network."""
+    teacher: str = getattr(method.settings, "teacher", "dense") if method.stage == "distill" else "dense"
+    return None if teacher == "dense" else teacher

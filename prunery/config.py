@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from prunery.contract import Method
-from prunery.errors import PruneryError, unknown
-from prunery.recipe import NAME, Recipe, expand, parse
+from prunery.errors import PruneryError, complaint, cut, unknown
+from prunery.recipe import LONGEST_NAME, NAME, Recipe, expand, parse
 from prunery.registry import Registry
 
 Profile = Literal["smoke", "cpu", "paper"]
@@ -19,7 +19,12 @@ SPELLED_OUT = ("data", "model")
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def _spelled_out(seeds: Any) -> Any:
+    """A single seed may be a number in YAML."""
+    return str(seeds) if type(seeds) is int else seeds
 
 
 class Variant(_Strict):
@@ -38,7 +43,7 @@ class Base(_Strict):
     data: str
     model: str
     train: str
-    seeds: str | int = "0-4"
+    seeds: Annotated[str, BeforeValidator(_spelled_out)] = "0-4"
 
 
 class Measures(_Strict):
@@ -56,7 +61,7 @@ Variants = dict[str, Variant]
 class Study(_Strict):
     """A whole config file, its profile applied."""
 
-    study: str = Field("default", pattern=f"^{NAME}$")
+    study: str = Field("default", pattern=f"^{NAME}$", max_length=LONGEST_NAME)
     title: str = ""
     profile: Profile = "cpu"
     data_folder: str | None = None
@@ -117,7 +122,7 @@ class Study(_Strict):
         seeds = {name: str(base.seeds) for name, base in self.bases.items()}
         found: dict[Recipe, None] = {}
         for text in texts:
-            with told_as(f"recipe {text}"):
+            with told_as(f"recipe {cut(text)}"):
                 found |= dict.fromkeys(_written_out(text, seeds))
         return list(found)
 
@@ -136,11 +141,30 @@ def told_as(where: str) -> Iterator[None]:
 
 
 def read_study(config: Mapping[str, Any]) -> Study:
-    """Validate a config dictionary with each of its profiles laid over it; returns the study of the chosen one.
+    """The study of the chosen profile. Raises `PruneryError` as `read_profiles` does."""
+    return next(iter(read_profiles(config).values()))
+
+
+def read_profiles(config: Mapping[str, Any]) -> dict[str, Study]:
+    """Validate a config dictionary with each of its profiles laid over it; the chosen one comes first.
 
     Raises `PruneryError` naming the key.
     """
     profiles, known = config.get("profiles") or {}, get_args(Profile)
+    _check_profiles(profiles, known)
+    chosen = str(config.get("profile") or "cpu")
+    if chosen not in profiles and (profiles or chosen not in known):
+        raise PruneryError(unknown("profile", chosen, profiles or known))
+    plain = {key: value for key, value in config.items() if key != "profiles"}
+    studies = {}
+    for name in dict.fromkeys((chosen, *profiles)):
+        above = profiles.get(name) or {}
+        with told_as(f"with profile {name}") if above else nullcontext():
+            studies[name] = _validated(overlay(plain, above) | {"profile": name})
+    return studies
+
+
+def _check_profiles(profiles: Any, known: tuple[str, ...]) -> None:
     if not isinstance(profiles, Mapping):
         raise PruneryError(f"config, profiles: write a mapping from {', '.join(known)} to the keys that differ")
     for name, keys in profiles.items():
@@ -148,12 +172,9 @@ def read_study(config: Mapping[str, Any]) -> Study:
             raise PruneryError(f"profiles: {unknown('profile', str(name), known)}")
         if not isinstance(keys or {}, Mapping):
             raise PruneryError(f"config, profiles.{name}: write the keys that differ from the rest of the config")
-    chosen = str(config.get("profile") or "cpu")
-    if chosen not in profiles and (profiles or chosen not in known):
-        raise PruneryError(unknown("profile", chosen, profiles or known))
-    plain = {key: value for key, value in config.items() if key != "profiles"}
-    laid = {name: overlay(plain, profiles.get(name) or {}) | {"profile": name} for name in {*profiles, chosen}}
-    return {name: _validated(keys) for name, keys in laid.items()}[chosen]
+        for key in ("profile", "profiles"):
+            if key in (keys or {}):
+                raise PruneryError(f"config, profiles.{name}: the key {key} has no place in a profile: remove it")
 
 
 def _validated(config: Mapping[str, Any]) -> Study:
@@ -182,4 +203,4 @@ def _first_line(error: ValidationError) -> str:
         return f"config, {where}: {unknown('key', tail, fields)}"
     if first["type"] == "missing":
         return f"config: the key {where} is missing"
-    return f"config, {where}: {first['msg']} (given: {first['input']!r})"
+    return f"config, {where}: {complaint(first)}"

@@ -158,7 +158,8 @@ def _check_labels(name: str, labels: Int[Tensor, " samples"], classes: int) -> N
     low, high = int(labels.min()), int(labels.max())
     if low < 0 or high >= classes:
         raise PruneryError(
-            f"the {name} split has labels from {low} to {high}, but there are {classes} classes (0 to {classes - 1})"
+            f"the {name} split has labels from {low} to {high}, but there are {classes} classes (0 to {classes - 1}): "
+            "mend the labels, or name every class"
         )
     if name == "train" and low == high:
         raise PruneryError(f"every training label is {low}: a classifier needs at least two classes")
@@ -182,7 +183,9 @@ def load_dataset(path: Path) -> Dataset:
             splits: dict[str, Any] = {
                 n: Split(file.get_tensor(f"{n}/inputs"), file.get_tensor(f"{n}/labels")) for n in SPLITS
             }
-    except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
+        lists: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in facts.items()
+        }
+        return Dataset(**lists, **splits)
+    except (SafetensorError, KeyError, TypeError, ValueError, AttributeError, OSError) as error:
         raise PruneryError(f"{path} is not a readable data file ({error}): delete it and run again") from error
-    lists: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in facts.items()}
-    return Dataset(**lists, **splits)

@@ -9,10 +9,18 @@ from prunery.errors import PruneryError
 REMEDY = "put it there, or set data_folder in the config or PRUNERY_DATA to the folder that holds it"
 
 
+def expanded(text: str) -> Path:
+    """A path with `~` written out. Raises `PruneryError` if it names a user that does not exist."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise PruneryError(f"the path {text!r} names a user that does not exist: write it out") from error
+
+
 def data_folder(configured: str | None) -> Path | None:
     """The user's data folder: the config's `data_folder`, else the variable `PRUNERY_DATA`, else None."""
     chosen = configured or os.environ.get("PRUNERY_DATA")
-    return Path(chosen).expanduser() if chosen else None
+    return expanded(chosen) if chosen else None
 
 
 def dataset_folder(source: str, name: str, folder: Path | None) -> Path:
@@ -20,7 +28,7 @@ def dataset_folder(source: str, name: str, folder: Path | None) -> Path:
 
     Raises `PruneryError` if the path is relative and no data folder is set.
     """
-    path = Path(name).expanduser()
+    path = expanded(name)
     if path.is_absolute():
         return path
     if folder is None:
@@ -54,7 +62,7 @@ def tokenizer_files(tokenizer: str) -> list[Path]:
 
     Raises `PruneryError` if it is a path to a folder without that file, or to nothing.
     """
-    path = Path(tokenizer).expanduser()
+    path = expanded(tokenizer)
     if path.is_file():
         return [path]
     if path.is_dir() and tokenizer != "words":

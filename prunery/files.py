@@ -6,9 +6,12 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from prunery.errors import PruneryError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -16,17 +19,26 @@ if TYPE_CHECKING:
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on success it is synced to disk and renamed to `path`, else removed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Yield a temporary path beside `path`; on success it is synced to disk and renamed to `path`, else removed.
+
+    No two processes write the same path at a time, so what another one left there was killed and is removed.
+    Raises `PruneryError` if the path cannot be written: no room, no right.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for left in path.parent.glob(f".{escape(path.name)}.*.tmp"):
+            left.unlink(missing_ok=True)
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
+    except OSError as error:
+        raise PruneryError(f"{path} cannot be written ({error.strerror or error}): mend that and run again") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
 
 
 def _umask() -> int:
@@ -49,11 +61,15 @@ def save_json(value: Any, path: Path) -> None:
 
 def save_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
     """Write a safetensors file atomically; keys sorted, tensors made contiguous, moved to the CPU, unshared."""
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     plain = {key: tensors[key].detach().cpu().contiguous().clone() for key in sorted(tensors)}
     with atomic(path) as temporary:
-        save_file(plain, temporary, metadata)
+        try:
+            save_file(plain, temporary, metadata)
+        except SafetensorError as error:
+            raise OSError(str(error)) from error
 
 
 def sha256(path: Path) -> str:

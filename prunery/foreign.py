@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from prunery.errors import PruneryError
+from prunery.errors import PruneryError, cut
 
 WRAPPERS = ("state_dict", "model_state_dict", "model")
 """Under which of these a training program's `.pt` file keeps the state dict."""
@@ -31,12 +30,14 @@ def read_state(path: Path) -> dict[str, Tensor]:
         raise PruneryError(f"{path}: there is no such file of weights")
     try:
         loaded: Mapping[str, Any] = load_file(path) if path.suffix == ".safetensors" else _unpickle(path)
-    except (SafetensorError, OSError, RuntimeError, EOFError) as error:
+    except PruneryError:
+        raise
+    except Exception as error:  # a damaged file may fail in any way; none of them has run anything
         raise PruneryError(
-            f"{path} is not a readable file of weights ({error}): download or export it again"
+            f"{path} is not a readable file of weights ({cut(str(error))}): download or export it again"
         ) from error
     state = next((loaded[name] for name in WRAPPERS if isinstance(loaded.get(name), Mapping)), loaded)
-    if not state or not all(isinstance(value, Tensor) for value in state.values()):
+    if not state or not all(isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()):
         raise PruneryError(
             f"{path} holds no state dict (names and tensors): save it with torch.save(model.state_dict(), ...)"
         )
@@ -69,10 +70,17 @@ def fill(network: nn.Module, state: Mapping[str, Tensor], source: str, fresh: It
     for key in sorted(wanted ^ set(found)):
         raise PruneryError(f"{source} does not fit: {key!r} is only in the {'network' if key in wanted else 'file'}")
     for key, value in found.items():
-        if value.shape != own[key].shape:
-            shapes = f"{list(value.shape)} in the file, {list(own[key].shape)} in the network"
-            raise PruneryError(f"{source} does not fit: {key!r} is {shapes}")
+        _check_value(value, own[key], f"{source} does not fit: {key!r}")
     network.load_state_dict({**own, **found}, strict=True)
+
+
+def _check_value(value: Tensor, own: Tensor, where: str) -> None:
+    if value.shape != own.shape:
+        raise PruneryError(f"{where} is {list(value.shape)} in the file, {list(own.shape)} in the network")
+    if value.is_floating_point() != own.is_floating_point():
+        raise PruneryError(f"{where} is of {value.dtype} in the file, of {own.dtype} in the network")
+    if value.is_floating_point() and not bool(value.isfinite().all()):
+        raise PruneryError(f"{where} holds NaN or infinity: take a file from before the training diverged")
 
 
 def _matches(key: str, patterns: Iterable[str]) -> bool:

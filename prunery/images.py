@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zipfile
-import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -72,13 +71,16 @@ def read_sheets(paths: Sequence[Path], tile: int, count: int) -> UInt8[Tensor, "
     tiles = sum(map(len, parts))
     if tiles < count or (parts and tiles - count >= len(parts[-1])):
         names = ", ".join(path.name for path in paths)
-        raise PruneryError(f"{names} in {paths[0].parent} hold {tiles} tiles of {tile} pixels for {count} labels")
+        held = f"{tiles} tiles of {tile} pixels for {count} labels"
+        raise PruneryError(f"{names} in {paths[0].parent} hold {held}: set tile to their size")
     return torch.cat(parts)[:count]
 
 
 def _cut(sheet: Image, tile: int, path: Path) -> UInt8[Tensor, "tiles channels tile tile"]:
     if sheet.width % tile or sheet.height % tile:
-        raise PruneryError(f"{path} has {sheet.width} x {sheet.height} pixels: not a grid of {tile}-pixel tiles")
+        raise PruneryError(
+            f"{path} has {sheet.width} x {sheet.height} pixels: no grid of {tile}-pixel tiles: set tile to their size"
+        )
     whole = _channels_first(sheet if sheet.mode == "L" else sheet.convert("RGB"))
     grid = whole.unfold(1, tile, tile).unfold(2, tile, tile)  # [C, rows, columns, tile, tile]
     return grid.permute(1, 2, 0, 3, 4).reshape(-1, len(whole), tile, tile)
@@ -96,12 +98,14 @@ def read_label_arrays(path: Path, counts: Mapping[str, int | None]) -> dict[str,
     """
     found: dict[str, Tensor] = {}
     try:
+        if not zipfile.is_zipfile(path):
+            raise ValueError("it is no npz file")
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             for name, count in counts.items():
                 values = arrays[name]
                 if values.ndim != 1 or values.dtype.kind not in "iu" or count not in (None, len(values)):
                     raise ValueError(f"{name} is no row of {count or 'some'} integers")
                 found[name] = torch.from_numpy(values.astype(np.int64))
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+    except Exception as error:  # a damaged archive may fail in any way
         raise PruneryError(f"{path} is not a readable file of labels ({error}): fetch it again") from error
     return found

@@ -45,5 +45,5 @@ def load_findings(path: Path) -> dict[int, dict[str, dict[str, Any]]]:
             key, _, name = rest.rpartition("/")
             findings.setdefault(int(seed), {}).setdefault(key, {})[name] = value
         return findings
-    except (SafetensorError, ValueError, OSError) as error:
+    except (SafetensorError, ValueError, TypeError, AttributeError, OSError) as error:
         raise PruneryError(f"{path} is not a readable measurement ({error}): delete it and run again") from error

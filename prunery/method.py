@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC
-from typing import Any, ClassVar
+from math import isfinite
+from typing import Any, ClassVar, get_args
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
 CHANGES = ("values", "zeros", "parameters", "layers", "bits")
 """What a transform may promise: any stored value differs, more weights held at zero, fewer parameters, layers, bits."""
@@ -20,6 +21,30 @@ class Settings(BaseModel):
     """The field that `@0.5` behind a variant's name sets; none where the method has no main amount."""
     argument: ClassVar[str | None] = None
     """The field that `resnet18` in `model: timm:resnet18` sets; none where the method is not spelled so."""
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _refuse_what_pydantic_lets_pass(cls, value: Any, info: ValidationInfo) -> Any:
+        """True, which YAML reads from `yes` and `on`, is not the number 1; NaN is no setting, however deep."""
+        if isinstance(value, bool) and not _admits(cls.model_fields[str(info.field_name)].annotation, bool):
+            raise ValueError("true and false (in YAML also yes, no, on, off) are no value for it")
+        if not _is_finite(value):
+            raise ValueError("it should hold finite numbers only")
+        return value
+
+
+def _is_finite(value: Any) -> bool:
+    """Whether no number in nested containers is NaN or infinite."""
+    if isinstance(value, dict | list | tuple):
+        return all(map(_is_finite, value.values() if isinstance(value, dict) else value))
+    return not isinstance(value, float) or isfinite(value)
+
+
+def _admits(annotation: Any, kind: type) -> bool:
+    """Whether a type hint names a kind of value, or any kind, anywhere outside of containers."""
+    if annotation in (kind, Any) or isinstance(annotation, kind):
+        return True
+    return any(_admits(inner, kind) for inner in get_args(annotation))
 
 
 class Method(ABC):

@@ -7,16 +7,25 @@ import re
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from itertools import product
+from math import prod
 
 from prunery.contract import MEASURES, TRANSFORMS
-from prunery.errors import PruneryError, unknown
+from prunery.errors import PruneryError, shown, unknown
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
 AMOUNT = r"[0-9]+(?:\.[0-9]+)?"
 _SEGMENT = re.compile(rf"(?P<stage>[a-z_]+)=(?P<variant>{NAME})(?:@(?P<amount>{AMOUNT}))?")
-_SEEDS = re.compile(r"([0-9]+)-([0-9]+)")
+_SEEDS = re.compile(r"(0|[1-9][0-9]*)-(0|[1-9][0-9]*)")
 _REPEATED = re.compile(r"(.+?)\1{19}")
 LAST_SEED = 2**32 - 1
+MOST_RECIPES = 100_000
+"""Recipes that one spelling may stand for; more are a slip, and would not fit into memory."""
+MOST_ROUNDS = 1000
+"""Rounds of one cycle."""
+LONGEST_NAME = 100
+"""Characters of a name that becomes part of a file's."""
+LONGEST_STEP, LONGEST_PATH = 200, 3000
+"""Characters of a folder's name and of a recipe's path: file systems admit 255 and 4096 with all that is put around."""
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _CYCLE = re.compile(r"\(([^()]*)\)(?:\*(\d+))?")
 _RANGE = re.compile(rf"@({AMOUNT})\.\.({AMOUNT}):({AMOUNT})")
@@ -59,9 +68,9 @@ def parse_seeds(text: str | int) -> tuple[int, int]:
     """`"0-4"` is `(0, 4)`, both included; a single number is a range of one."""
     found = _SEEDS.fullmatch(str(text)) or _SEEDS.fullmatch(f"{text}-{text}")
     if not found or int(found[1]) > int(found[2]):
-        raise PruneryError(f"seeds {text!r}: write a range such as 0-4, first seed not above the last")
+        raise PruneryError(f"seeds {shown(text)}: write a range such as 0-4, first seed not above the last")
     if int(found[2]) > LAST_SEED:
-        raise PruneryError(f"seeds {text!r}: seeds go up to {LAST_SEED}")
+        raise PruneryError(f"seeds {shown(text)}: seeds go up to {LAST_SEED}")
     return int(found[1]), int(found[2])
 
 
@@ -69,11 +78,11 @@ def parse_step(segment: str) -> Step:
     """One `stage=variant@amount` segment. Raises `PruneryError` for a measure, an unknown stage or bad spelling."""
     found = _SEGMENT.fullmatch(segment)
     if not found:
-        raise PruneryError(f"{segment!r} is no step: write stage=variant or stage=variant@amount")
+        raise PruneryError(f"{shown(segment)} is no step: write stage=variant or stage=variant@amount")
     stage = found["stage"]
     if stage in (*MEASURES, "train", "data", "model"):
         why = "is a measure, taken in a recipe's folders" if stage in MEASURES else "is part of a base"
-        raise PruneryError(f"{segment!r}: {stage} {why}; the steps of a recipe are {', '.join(TRANSFORMS)}")
+        raise PruneryError(f"{shown(segment)}: {stage} {why}; the steps of a recipe are {', '.join(TRANSFORMS)}")
     if stage not in TRANSFORMS:
         raise PruneryError(unknown("stage", stage, TRANSFORMS))
     return Step(stage, found["variant"], found["amount"])
@@ -81,6 +90,9 @@ def parse_step(segment: str) -> Step:
 
 def parse(path: str, default_seeds: dict[str, str]) -> Recipe:
     """A written-out recipe; without a `seeds=` segment it takes its base's. Raises `PruneryError` for a bad path."""
+    if len(path) > LONGEST_PATH or max(map(len, path.split("/"))) > LONGEST_STEP:
+        limits = f"{LONGEST_PATH} characters in all and {LONGEST_STEP} a step"
+        raise PruneryError(f"the path is too long for file systems: write at most {limits}")
     base, *segments = path.strip("/").split("/")
     if base not in default_seeds:
         raise PruneryError(unknown("base", base, default_seeds))
@@ -100,9 +112,9 @@ def file_name(name: str) -> str:
     >>> file_name("digits"), file_name("hf:org/set")
     ('digits', 'hf-org-set-04065d63')
     """
-    if re.fullmatch(NAME, name):
+    if re.fullmatch(NAME, name) and len(name) <= LONGEST_NAME:
         return name
-    return f"{re.sub('[^A-Za-z0-9_.-]', '-', name)}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    return f"{re.sub('[^A-Za-z0-9_.-]', '-', name[:LONGEST_NAME])}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def expand(text: str) -> list[str]:
@@ -117,6 +129,8 @@ def expand(text: str) -> list[str]:
     """
     parts = _BRACES.split(text)
     choices = [part.split(",") if odd else [part] for part, odd in zip(parts, _alternate(len(parts)), strict=True)]
+    if (count := prod(map(len, choices))) > MOST_RECIPES:
+        raise PruneryError(f"it stands for {count:.3g} recipes: write fewer in its braces, {MOST_RECIPES:,} in all")
     return [_CYCLE.sub(_cycle, "".join(choice)) for choice in product(*choices)]
 
 
@@ -128,6 +142,7 @@ def _cycle(found: re.Match[str]) -> str:
     body, times = found[1], found[2]
     ranges = _RANGE.findall(body)
     if times:
+        _check_rounds(Decimal(times))
         return "/".join([body] * int(times))
     if len(ranges) != 1:
         raise PruneryError(f"cycle ({body}): give one range such as @0.1..0.5:0.1, or a count such as (...)*3")
@@ -141,5 +156,11 @@ def _amounts(first: str, last: str, step: str) -> list[str]:
         raise PruneryError(f"range {first}..{last}:{step} is not numeric") from error
     if by <= 0 or high < low:
         raise PruneryError(f"range {first}..{last}:{step}: the step must be positive and the end not below the start")
+    _check_rounds((high - low) / by)
     count = int((high - low) / by) + 1
     return [format(low + by * index, "f") for index in range(count)]
+
+
+def _check_rounds(count: Decimal) -> None:
+    if count > MOST_ROUNDS:
+        raise PruneryError(f"a cycle of {count:.3g} rounds is too long: write at most {MOST_ROUNDS:,}")

@@ -18,11 +18,14 @@ from typing import Any
 import pluggy
 from pydantic import ValidationError
 
-from prunery.composition import check_rules
-from prunery.contract import BASES, Method
-from prunery.errors import PruneryError, unknown
+from prunery.admission import check_class, told_of
+from prunery.contract import Method
+from prunery.datafolder import expanded
+from prunery.errors import PruneryError, complaint, shown, unknown
 from prunery.hooks import PROJECT, Hooks
-from prunery.method import CHANGES
+
+DEEPEST = 3
+"""How many levels below a folder of plugins one may lie: a slip such as `plugins: [/]` must not search a whole disk."""
 
 
 class Registry:
@@ -37,30 +40,23 @@ class Registry:
         """Register what a module's hook returns, checked. Raises `PruneryError` if it breaks the contract."""
         manager = pluggy.PluginManager(PROJECT)
         manager.add_hookspecs(Hooks)
-        manager.register(module, name=name)
         try:
+            manager.register(module, name=name)
             manager.check_pending()
         except pluggy.PluginValidationError as error:
             raise PruneryError(f"plugin {name}: {error} (the only hook is register_methods)") from error
-        for methods in manager.hook.register_methods():
-            for method in methods:
-                self._add(name, method, distribution)
+        if not manager.get_hookcallers(module):
+            raise PruneryError(f"plugin {name}: it has no hook: put @hookimpl above its function register_methods")
+        for method in _returned(name, manager):
+            self._add(name, method, distribution)
 
     def _add(self, plugin: str, method: type[Method], distribution: tuple[str, str]) -> None:
-        stage, name = getattr(method, "stage", None), getattr(method, "name", None)
-        if stage not in BASES or not name:
-            stages = ", ".join(BASES)
-            raise PruneryError(
-                f"plugin {plugin}: {method.__qualname__} states no valid stage and name (stages: {stages})"
-            )
-        if not issubclass(method, BASES[stage]):
-            wanted = BASES[stage].__name__
-            raise PruneryError(f"plugin {plugin}: {method.__qualname__} is registered for {stage} but is no {wanted}")
-        _check_promises(plugin, method)
-        key = (stage, name)
-        if key in self.methods:
-            owners = f"{method.__module__} is taken by {self.methods[key].__module__}"
-            raise PruneryError(f"plugin {plugin}: {stage} method {name!r} of {owners}: rename one")
+        with told_of(plugin):
+            check_class(method)
+            key = (method.stage, method.name)
+            if key in self.methods:
+                owners = f"{method.__module__} is taken by {self.methods[key].__module__}"
+                raise PruneryError(f"{method.stage} method {method.name!r} of {owners}: rename one")
         self.methods[key] = method
         self.distributions[key] = distribution
 
@@ -92,15 +88,16 @@ class Registry:
         return method(_validated(method, values))
 
 
-def _check_promises(plugin: str, method: type[Method]) -> None:
-    """The rules of composition and the promised changes of a method must be words that mean something."""
-    for change in method.changes:
-        if change not in CHANGES:
-            raise PruneryError(f"plugin {plugin}: {method.__qualname__}.changes: {unknown('change', change, CHANGES)}")
-    try:
-        check_rules(method)
-    except PruneryError as error:
-        raise PruneryError(f"plugin {plugin}: {method.__qualname__}: {error}") from error
+def _returned(plugin: str, manager: pluggy.PluginManager) -> list[Any]:
+    """What a plugin's hook returns. Raises `PruneryError` if that is no list, or if the hook fails."""
+    with told_of(plugin):
+        try:
+            (methods,) = manager.hook.register_methods() or [None]  # pluggy drops a None
+        except Exception as error:  # foreign code may fail in any way
+            raise PruneryError(f"register_methods failed: {type(error).__name__}: {error}") from error
+        if not isinstance(methods, list | tuple):
+            raise PruneryError(f"register_methods returned {shown(methods)}: return a list of classes")
+    return list(methods)
 
 
 def _validated(method: type[Method], values: dict[str, Any]) -> Any:
@@ -108,27 +105,27 @@ def _validated(method: type[Method], values: dict[str, Any]) -> Any:
         return method.Settings.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
-        field = ".".join(map(str, first["loc"])) or "settings"
-        where = f"{method.stage} method {method.name!r}, setting {field!r}"
+        field, where = ".".join(map(str, first["loc"])), f"{method.stage} method {method.name!r}"
         if first["type"] == "extra_forbidden":
-            raise PruneryError(f"{where}: " + unknown("setting", field, method.Settings.model_fields)) from error
-        raise PruneryError(f"{where}: {first['msg']} (given: {first['input']!r})") from error
+            raise PruneryError(f"{where}: {unknown('setting', field, method.Settings.model_fields)}") from error
+        raise PruneryError(f"{where}{f', setting {field!r}' if field else ''}: {complaint(first)}") from error
 
 
-def load_folder(folder: Path, package: str) -> Iterable[tuple[str, ModuleType | Exception]]:
+def load_folder(folder: Path, package: str) -> Iterable[tuple[str, ModuleType | BaseException]]:
     """Import every plugin package below `folder` as `<package>.<path>`; yields (name, module or why it failed).
 
-    A plugin package is a folder whose `__init__.py` mentions `register_methods`. Names that start with `_` or `.` are
-    skipped.
+    A plugin package is a folder, at most `DEEPEST` levels below, whose `__init__.py` mentions `register_methods`.
+    Names that start with `_` or `.` are skipped.
     """
-    for init in sorted(folder.rglob("__init__.py")):
+    for init in sorted(found for depth in range(DEEPEST + 1) for found in folder.glob("*/" * depth + "__init__.py")):
         parts = init.parent.relative_to(folder).parts
-        if any(part.startswith(("_", ".")) for part in parts) or "register_methods" not in init.read_text("utf-8"):
+        hidden = any(part.startswith(("_", ".")) for part in parts)
+        if hidden or "register_methods" not in init.read_text("utf-8", errors="replace"):
             continue
         name = ".".join((package, *parts))
         try:
             yield name, _import_path(name, init)
-        except Exception as error:  # a plugin may fail in any way; it is named and set aside
+        except (Exception, SystemExit) as error:  # a plugin may fail in any way; it is named and set aside
             yield name, error
 
 
@@ -148,11 +145,11 @@ def _import_path(name: str, init: Path) -> ModuleType:
     return module
 
 
-def _load_entry_point(found: EntryPoint) -> Iterable[tuple[str, ModuleType | Exception]]:
+def _load_entry_point(found: EntryPoint) -> Iterable[tuple[str, ModuleType | BaseException]]:
     """The plugin an entry point names, or, if it names a package without a hook, the plugins in its folder."""
     try:
         module = found.load()
-    except Exception as error:  # as above
+    except (Exception, SystemExit) as error:  # as above
         yield found.name, error
         return
     if hasattr(module, "__path__") and not hasattr(module, "register_methods"):
@@ -161,30 +158,45 @@ def _load_entry_point(found: EntryPoint) -> Iterable[tuple[str, ModuleType | Exc
         yield found.name, module
 
 
+def _load_own(folder: str) -> list[tuple[str, ModuleType | BaseException]]:
+    """The plugins of a folder that the config names. Raises `PruneryError` if there is none."""
+    path = expanded(folder) if folder.strip() else None
+    if path is None or not path.is_dir():
+        raise PruneryError(f"plugins: there is no folder {folder!r}: name one, relative to the folder of the run")
+    package = "prunery_local_" + path.resolve().name.replace("-", "_")
+    found = [(_place(folder, name, package), module) for name, module in load_folder(path, package)]
+    if not found:
+        wanted = "a plugin is a folder in it, with an __init__.py that defines register_methods"
+        raise PruneryError(f"plugins: the folder {folder!r} holds no plugin: {wanted}")
+    return found
+
+
+def _place(folder: str, name: str, package: str) -> str:
+    """How a user knows a plugin of a folder: by its path."""
+    return (Path(folder) / name.removeprefix(package).strip(".").replace(".", "/")).as_posix()
+
+
 def build_registry(folders: tuple[str, ...] = ()) -> Registry:
     """A registry of all installed plugins and those in `folders`."""
     registry = Registry()
-    plugins: list[tuple[str, ModuleType | Exception, tuple[str, str]]] = []
+    plugins: list[tuple[str, ModuleType | BaseException, tuple[str, str]]] = []
     for found in sorted(entry_points(group=PROJECT), key=lambda point: (point.name != "builtin", point.name)):
         origin = (found.dist.name, found.dist.version) if found.dist else ("unknown", "0")
         plugins += [(name, module, origin) for name, module in _load_entry_point(found)]
     for folder in folders:
-        if not Path(folder).is_dir():
-            raise PruneryError(f"plugins: there is no folder {folder!r}")
-        package = "prunery_local_" + Path(folder).resolve().name.replace("-", "_")
-        plugins += [(name, module, (f"folder {folder}", "0")) for name, module in load_folder(Path(folder), package)]
+        plugins += [(name, module, (f"folder {folder}", "0")) for name, module in _load_own(folder)]
     for name, module, origin in plugins:
         _admit(registry, name, module, origin)
     return registry
 
 
-def _admit(registry: Registry, name: str, module: ModuleType | Exception, origin: tuple[str, str]) -> None:
+def _admit(registry: Registry, name: str, module: ModuleType | BaseException, origin: tuple[str, str]) -> None:
     try:
-        if isinstance(module, Exception):
+        if isinstance(module, BaseException):
             raise PruneryError(f"import failed: {type(module).__name__}: {module}")
         registry.add_plugin(name, module, origin)
     except PruneryError as error:
-        registry.broken[name] = str(error)
+        registry.broken[name] = str(error).removeprefix(f"plugin {name}: ")
 
 
 _folders: tuple[str, ...] = ()

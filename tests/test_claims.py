@@ -148,7 +148,7 @@ OF = "of: {base: b, recipe: dense}"
         (HEAD + "  test: {kind: threshold, metric: acuracy, " + OF + ", expect: '> 1'}", "unknown metric 'acuracy'"),
         (HEAD + "  test: {kind: threshold, metric: macs, " + OF + ", expect: one}", "write a sign and a number"),
         ("id: a", "a list of claims"),
-        ("- [", "not a readable claims file"),
+        ("- [", "this is no YAML"),
     ],
 )
 def test_a_wrong_claims_file_is_one_line_naming_file_and_key(tmp_path, text, says):

@@ -32,7 +32,7 @@ def test_sheets_that_do_not_fit_their_labels_are_named(tmp_path) -> None:
     sheet(np.zeros((6, 4, 4, 3), np.uint8), 3, tmp_path / "s.png")
     with pytest.raises(PruneryError, match=r"s\.png in .* hold 6 tiles of 4 pixels for 7 labels"):
         read_sheets([tmp_path / "s.png"], 4, 7)
-    with pytest.raises(PruneryError, match=r"12 x 8 pixels: not a grid of 5-pixel tiles"):
+    with pytest.raises(PruneryError, match=r"12 x 8 pixels: no grid of 5-pixel tiles: set tile to their size"):
         read_sheets([tmp_path / "s.png"], 5, 6)
 
 

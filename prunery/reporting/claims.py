@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from prunery.config import Profile
 from prunery.errors import PruneryError, unknown
 from prunery.recipe import expand
+from prunery.yamlfile import read_yaml
 
 SEEDED = (
     *(f"{split}_{figure}" for split in ("validation", "test") for figure in ("accuracy", "loss", "agreement")),
@@ -199,10 +199,7 @@ def read_claims(paths: Iterable[Path]) -> list[Claim]:
 
 
 def _entries(path: Path) -> list[Any]:
-    try:
-        entries = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise PruneryError(f"{path} is not a readable claims file: {error}") from error
+    entries = read_yaml(path)
     if not isinstance(entries or [], list):
         raise PruneryError(f"{path}: a claims file is a list of claims, each starting with '- id:'")
     return entries or []

@@ -20,7 +20,7 @@ class OnnxRuntime(Backend):
 
     name = "onnxruntime"
     precisions = ("fp32", "int8")
-    imports = ("onnxruntime", "prunery.export")
+    imports = ("onnxruntime", "onnx_ir", "onnxscript")
     versions = ("onnxruntime", "onnxscript", "onnx-ir")
 
     def available(self) -> str | None:

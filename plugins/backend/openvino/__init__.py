@@ -20,7 +20,7 @@ class OpenVino(Backend):
 
     name = "openvino"
     precisions = ("fp32", "int8")
-    imports = ("openvino", "prunery.export")
+    imports = ("openvino", "onnx_ir", "onnxscript")
     versions = ("openvino", "onnxscript", "onnx-ir")
 
     def available(self) -> str | None:

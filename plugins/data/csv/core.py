@@ -34,7 +34,7 @@ def read_columns(path: Path, text_column: str, label_column: str) -> Table:
     """The two columns of a csv file (UTF-8, `.gz` or not) whose first row names the columns.
 
     Raises `PruneryError` naming the file, and the line if there is one, when a column is missing, a row has another
-    number of fields than the header, or the file is damaged.
+    number of fields than the header, there is no row, or the file is damaged.
     """
     csv.field_size_limit(sys.maxsize)  # texts may be longer than the 128 KiB that Python allows by default
     table = Table(path, [], [], [])
@@ -47,12 +47,13 @@ def read_columns(path: Path, text_column: str, label_column: str) -> Table:
         text, label = header.index(text_column), header.index(label_column)
         for row in rows:
             if len(row) != len(header):
-                raise PruneryError(
-                    f"{path}, line {rows.line_num}: {len(row)} fields where the header has {len(header)}"
-                )
+                counts = f"{len(row)} fields where the header has {len(header)}"
+                raise PruneryError(f"{path}, line {rows.line_num}: {counts}: quote what holds a comma or a line's end")
             table.texts.append(row[text])
             table.labels.append(row[label])
             table.lines.append(rows.line_num)
+    if not table.labels:
+        raise PruneryError(f"{path} holds no rows below its header: fetch it again")
     return table
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, final
 from pydantic import Field
 
 from prunery import DataSource, PruneryError, hookimpl
-from prunery.datafolder import REMEDY, tokenizer_files
+from prunery.datafolder import REMEDY, expanded, tokenizer_files
 from prunery.datasettings import PhotoSettings, TextSettings
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class Hf(DataSource):
 
     def _local(self, folder: Path | None) -> Path | None:
         """The folder of a local data set, None for one of the hub. Raises `PruneryError` if a path leads nowhere."""
-        path = Path(self.settings.name).expanduser()
+        path = expanded(self.settings.name)
         below = folder / path if folder else path
         if below.is_dir() and (folder or path.is_absolute()):
             return below

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from prunery.errors import PruneryError, unknown
 from prunery.images import normalisation, photos
+from prunery.scratch import scratch
 from prunery.text import encode
 
 if TYPE_CHECKING:
@@ -48,12 +48,12 @@ def fetch(settings: HfSettings, folder: Path | None) -> Iterator[list[Dataset]]:
 
     datasets.disable_progress_bars()
     logging.set_verbosity_error()  # an unreachable hub is told once, not at every attempt
-    with TemporaryDirectory() as scratch:
+    with scratch() as cache:
         try:
             if folder and any((folder / name).is_file() for name in ("dataset_dict.json", "state.json")):
                 parts = _saved(datasets.load_from_disk(str(folder)), settings)
             else:
-                where = {"cache_dir": scratch} if folder else {"revision": settings.revision}
+                where = {"cache_dir": str(cache)} if folder else {"revision": settings.revision}
                 splits = [settings.train_split, settings.test_split]
                 parts = datasets.load_dataset(str(folder or settings.name), settings.config, split=splits, **where)
         except PruneryError:

@@ -22,7 +22,7 @@ def read_samples(images: Path, labels: Path) -> tuple[UInt8[Tensor, "samples 1 h
     """Images and their labels. Raises `PruneryError` if a file is damaged or the two do not belong together."""
     pixels, numbers = read_idx(images, axes=3), read_idx(labels, axes=1)
     if len(pixels) != len(numbers):
-        raise PruneryError(f"{images} holds {len(pixels)} images, but {labels} {len(numbers)} labels")
+        raise PruneryError(f"{images} holds {len(pixels)} images, but {labels} {len(numbers)} labels: fetch both again")
     if not len(numbers):
         raise PruneryError(f"{labels} holds no labels")
     return pixels.unsqueeze(1), numbers.long()
@@ -36,7 +36,8 @@ def read_idx(path: Path, axes: int) -> UInt8[Tensor, "..."]:
     data = _content(path)
     start = 4 + 4 * axes
     if data[:4] != bytes([0, 0, UNSIGNED_BYTE, axes]):
-        raise PruneryError(f"{path} is no idx file of bytes with {axes} axes: it starts with {data[:4].hex(' ')!r}")
+        found = f"it starts with {data[:4].hex(' ')!r}"
+        raise PruneryError(f"{path} is no idx file of bytes with {axes} axes ({found}): fetch it again")
     if len(data) < start:
         raise PruneryError(f"{path} is cut off within its header: fetch it again")
     shape = struct.unpack(f">{axes}I", data[4:start])
