@@ -19,7 +19,7 @@ run: $(VENV)/.built
 	@echo "report: $(CURDIR)/results/report.html"
 
 test: $(VENV)/.built
-	@OMP_NUM_THREADS=1 $(BIN)/pytest -n auto $(PYTEST_ARGS)
+	@OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadfile $(PYTEST_ARGS)
 
 lint: $(VENV)/.built
 	$(BIN)/ruff check

@@ -1,6 +1,7 @@
 # Prunery: every network on the way from a trained one to a small and fast one is a file.
 # Run from this folder: `snakemake --cores all`, or with a study of one's own: `snakemake --cores 2 --configfile my.yaml`.
 
+from prunery.complaints import checked
 from snakemake.utils import min_version
 
 min_version("9.14")
@@ -8,7 +9,7 @@ min_version("9.14")
 
 if not workflow.overwrite_configfiles:
 
-    configfile: "config.yaml"
+    configfile: checked("config.yaml")
 
 
 include: "rules/common.smk"
@@ -32,4 +33,5 @@ onerror:
 rule all:
     default_target: True
     input:
-        study.report,
+        rules.report.output,
+        study.wanted,  # named here too: Snakemake misses a deleted file only if it was asked for

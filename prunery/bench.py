@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +20,7 @@ from prunery.data import Dataset
 from prunery.errors import PruneryError
 from prunery.layers import integer_layers
 from prunery.machine import machine
+from prunery.scratch import scratch
 
 Run = Callable[[Tensor], Tensor]
 ACCURACY = 0.005
@@ -81,10 +81,10 @@ def bench(
     seed = _seed(settings, checkpoint, dense)
     samples = _samples(dataset, settings)
     found = {}
-    with TemporaryDirectory(prefix="prunery-bench-") as scratch:
+    with scratch() as folder:
         subjects = Subjects(
             *(
-                _subject(each.replicas[seed].network, samples, Path(scratch) / name)
+                _subject(each.replicas[seed].network, samples, folder / name)
                 for name, each in (("network", checkpoint), ("dense", dense), ("twin", dense))
             )
         )

@@ -17,6 +17,8 @@ from pathlib import Path
 from prunery.contract import Method
 
 PACKAGE = Path(__file__).parent
+SELECTION = "prunery.registry"
+"""Finds the class that a job was told to use. Jobs answer for that class; how it is found changes no result."""
 
 
 @cache
@@ -26,14 +28,14 @@ def _tree(path: Path) -> ast.Module:
 
 @cache
 def normal_form(path: Path) -> str:
-    """A Python file's syntax tree without docstrings, as text; any other file's content."""
+    """A Python file's syntax tree without texts that stand alone (docstrings), as text; any other file's content."""
     if path.suffix != ".py":
         return path.read_text(encoding="utf-8")
     tree = ast.parse(path.read_text(encoding="utf-8"))  # a tree of its own: it is altered
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
-        if isinstance(body, list) and body and _is_text(body[0]):
-            node.body = body[1:]  # type: ignore[attr-defined]
+        if isinstance(body, list):
+            node.body = [each for each in body if not _is_text(each)]  # type: ignore[attr-defined]
     return ast.dump(tree)
 
 
@@ -67,7 +69,7 @@ def _imports(path: Path) -> tuple[str, ...]:
     for node in _runtime_nodes(_tree(path)):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("prunery."):
             names += [node.module] + [f"{node.module}.{alias.name}" for alias in node.names]
-    return tuple(name for name in names if _module_path(name).exists())
+    return tuple(name for name in names if name != SELECTION and _module_path(name).exists())
 
 
 def _runtime_nodes(node: ast.AST) -> Iterator[ast.AST]:
@@ -79,22 +81,29 @@ def _runtime_nodes(node: ast.AST) -> Iterator[ast.AST]:
         yield from _runtime_nodes(child)
 
 
+@cache
 def method_files(method: type[Method]) -> tuple[Path, ...]:
-    """The source files of a method (its package without tests, or its single module) and the library's it imports."""
-    source = Path(str(sys.modules[method.__module__].__file__))
-    own = [source]
-    if source.name == "__init__.py":
-        own = [path for path in source.parent.rglob("*.py") if not path.name.startswith(("test_", "conftest"))]
-    borrowed = {file for path in own for module in _imports(path) for file in library_files(module)}
+    """The source files of a method and the library's that it imports."""
+    own = own_files(method)
+    borrowed = {file for path in own for name in _imports(path) for file in library_files(name)}
     return tuple(sorted({*own, *borrowed}))
+
+
+def own_files(method: type[Method]) -> list[Path]:
+    """The source files of a method: its package without tests, or its single module."""
+    module = sys.modules[method.__module__]
+    source = Path(str(module.__file__))
+    if not module.__package__:
+        return [source]
+    return [path for path in source.parent.rglob("*.py") if not path.name.startswith(("test_", "conftest"))]
 
 
 @cache
 def fingerprint(*files: Path) -> str:
-    """The digest of files in their normal form. Names count, folders do not, so moved checkouts agree."""
+    """The digest of files in their normal form. Names count, places and order do not, so moved checkouts agree."""
     digest = hashlib.sha256()
-    for path in files:
-        digest.update(f"{path.parent.name}/{path.name}\0{normal_form(path)}\0".encode())
+    for part in sorted(f"{path.parent.name}/{path.name}\0{normal_form(path)}\0" for path in files):
+        digest.update(part.encode())
     return digest.hexdigest()
 
 

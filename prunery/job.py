@@ -15,6 +15,7 @@ import runpy
 import sys
 import traceback
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,9 @@ from typing import TYPE_CHECKING, Any
 from prunery import registry as registries
 from prunery.contract import Architecture, Method
 from prunery.errors import PruneryError
+from prunery.identity import check_unedited
 from prunery.recipe import parse_seeds
+from prunery.running import failures
 
 if TYPE_CHECKING:
     from prunery.checkpoint import Checkpoint, Replica
@@ -160,9 +163,9 @@ def current() -> Job:
 def main(arguments: Iterable[str]) -> int:
     """Run one job; returns the exit code."""
     options = _options(arguments)
-    _start_logging(options.log)
     told = json.loads(options.job) | json.loads(options.files)
     try:
+        _start_logging(options.log)
         _run(options, told)
     except (PruneryError, OSError) as error:
         return _fail(f"{Job(told).title}: {error}")
@@ -176,8 +179,8 @@ def _fail(said: str) -> int:
     said = " ".join(said.split())
     log.error(said)
     log.debug(traceback.format_exc())
-    if noted := os.environ.get("PRUNERY_FAILURES"):
-        with Path(noted).open("a", encoding="utf-8") as file:
+    if run := os.environ.get("PRUNERY_RUN"):
+        with suppress(OSError), failures(run).open("a", encoding="utf-8") as file:
             file.write(f"  {said}\n")
     return 1
 
@@ -193,6 +196,7 @@ def _options(arguments: Iterable[str]) -> argparse.Namespace:
 
 def _start_logging(path: Path) -> None:
     """Progress and errors to the terminal; those and tracebacks to the job's log."""
+    logging.raiseExceptions = False  # a log that cannot be written (disk full) is no reason to print tracebacks
     path.parent.mkdir(parents=True, exist_ok=True)
     terminal = logging.StreamHandler(sys.stderr)
     terminal.setLevel(logging.INFO)
@@ -207,7 +211,10 @@ def _run(options: argparse.Namespace, told: dict[str, Any]) -> None:
     _set_threads(options.threads)
     registries.use_folders(tuple(told.get("plugins", ())))
     _current = Job(told)
-    runpy.run_path(str(Path(os.environ["PRUNERY_SCRIPTS"]) / f"{_current.stage}.py"), run_name="__main__")
+    scripts = Path(os.environ["PRUNERY_SCRIPTS"])
+    if planned := os.environ.get("PRUNERY_PLANNED"):
+        check_unedited(told, registries.registry(), scripts, float(planned))
+    runpy.run_path(str(scripts / f"{_current.stage}.py"), run_name="__main__")
 
 
 def _set_threads(count: int) -> None:

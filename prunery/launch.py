@@ -36,19 +36,19 @@ def main(arguments: list[str]) -> int:
     return _ask(connection, arguments)
 
 
-def socket_path(run: str) -> Path:
-    """Where the warm process of a Snakemake run listens: a private folder of this user."""
-    folder = Path(tempfile.gettempdir()) / f"prunery-{os.getuid()}"
+def run_folder(run: str) -> Path:
+    """The private folder of a Snakemake run: where its warm process listens, and for its temporary files."""
+    folder = Path(tempfile.gettempdir()) / f"prunery-{os.getuid()}-{run}"
     folder.mkdir(mode=0o700, exist_ok=True)
     if folder.stat().st_uid != os.getuid():
         raise PermissionError(f"{folder} belongs to another user")
-    return folder / run
+    return folder
 
 
 def _connect(run: str) -> socket.socket | None:
     """A connection to the run's warm process, started if need be; None if it cannot be had."""
     try:
-        path = socket_path(run)
+        path = run_folder(run) / "socket"
         with path.with_suffix(".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             return _try(path) or _start(path, run)

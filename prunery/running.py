@@ -1,26 +1,19 @@
-"""What surrounds a run: mistakes told in one line, jobs told where things are, failures told once more at the end."""
+"""What surrounds a run: jobs told where things are, failures told once more at the end, killed runs cleared away."""
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import sys
-import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Iterable
 from pathlib import Path
 
-from prunery.errors import PruneryError
 from prunery.fingerprint import PACKAGE
-
-
-@contextmanager
-def report_mistakes() -> Iterator[None]:
-    """While the Snakefile is parsed: a mistake in the config is one line and exit code 1."""
-    try:
-        yield
-    except PruneryError as error:
-        print(f"prunery: {error}", file=sys.stderr)
-        sys.exit(1)
+from prunery.launch import run_folder
+from prunery.locks import claim
+from prunery.warm import alive
 
 
 def set_environment(scripts: Path, imports: Iterable[str], run: int | None) -> None:
@@ -31,17 +24,27 @@ def set_environment(scripts: Path, imports: Iterable[str], run: int | None) -> N
     """
     told = {"PYTHON": sys.executable, "LAUNCH": str(PACKAGE / "launch.py"), "SCRIPTS": str(scripts)}
     if run:
-        told |= {"RUN": str(run), "IMPORTS": " ".join(imports), "FAILURES": str(_failures(run))}
+        told |= {"RUN": str(run), "IMPORTS": " ".join(imports), "PLANNED": str(time.time())}
     os.environ.update({f"PRUNERY_{name}": value for name, value in told.items()})
+
+
+def start_run(run: int) -> None:
+    """Go on where killed runs stopped: lift their lock, remove their temporary files; leave none of one's own."""
+    for process in claim(Path.cwd()):
+        print(f"prunery: an earlier run here (process {process}) was killed: its lock is lifted", file=sys.stderr)
+    for folder in run_folder(str(run)).parent.glob(f"prunery-{os.getuid()}-*"):
+        if not alive(int(folder.name.rpartition("-")[2])):
+            shutil.rmtree(folder, ignore_errors=True)
+    atexit.register(shutil.rmtree, run_folder(str(run)), ignore_errors=True)
+
+
+def failures(run: str) -> Path:
+    """The file in which a run notes what its failed jobs said."""
+    return run_folder(run) / "failures.txt"
 
 
 def tell_failures(run: int) -> None:
     """After a run that failed: what every failed job said, once more and together."""
-    failures = _failures(run)
-    if failures.exists():
-        print(f"\nprunery: these jobs failed\n{failures.read_text('utf-8')}", file=sys.stderr)
-        failures.unlink()
-
-
-def _failures(run: int) -> Path:
-    return Path(tempfile.gettempdir()) / f"prunery-failures-{os.getuid()}-{run}.txt"
+    noted = failures(str(run))
+    if noted.exists():
+        print(f"\nprunery: these jobs failed\n{noted.read_text('utf-8')}", file=sys.stderr)

@@ -2,21 +2,24 @@
 
 Importing torch and transformers takes seconds; a fork takes milliseconds. The process computes nothing itself (so no
 thread pool exists when it forks), imports none of Prunery's own modules (so each job runs the sources as they are),
-kills a job whose client has gone, and ends when the Snakemake run it belongs to has.
+kills a job whose client has gone, and ends when the Snakemake run it belongs to has, whose temporary files it removes.
 """
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import json
 import os
 import selectors
+import shutil
 import signal
 import socket
 import sys
 from contextlib import suppress
 from pathlib import Path
 
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
 ALWAYS = ("numpy", "torch", "torch.func", "safetensors.torch", "pydantic", "jaxtyping")
 
 
@@ -34,8 +37,7 @@ def serve(path: Path, run: int, modules: list[str]) -> None:
     try:
         _Server(listener, run).loop()
     finally:
-        path.unlink(missing_ok=True)
-        path.with_suffix(".lock").unlink(missing_ok=True)
+        shutil.rmtree(path.parent, ignore_errors=True)
 
 
 class _Server:
@@ -54,12 +56,13 @@ class _Server:
         signal.signal(signal.SIGCHLD, lambda *_: None)
 
     def loop(self) -> None:
-        while _alive(self.run):
+        while alive(self.run):
             for key, _ in self.selector.select(timeout=1):
                 self._handle(key.fileobj)  # type: ignore[arg-type]
             self._reap()
         for process in self.jobs:
             _kill(process)
+            os.waitpid(process, 0)
 
     def _handle(self, source: socket.socket) -> None:
         if source is self.listener:
@@ -123,6 +126,7 @@ def _become_job(
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         os.setpgid(0, 0)
+        _end_with_parent()
         server.selector.close()
         server.listener.close()
         for number, file in enumerate(files, start=1):
@@ -139,7 +143,14 @@ def _become_job(
         os._exit(code)
 
 
-def _alive(process: int) -> bool:
+def _end_with_parent() -> None:
+    """Have the kernel kill this process when the warm one dies: nobody else would (Linux only)."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def alive(process: int) -> bool:
+    """Whether a process of that number runs."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:

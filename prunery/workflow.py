@@ -13,8 +13,8 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from prunery.checking import check_study
-from prunery.config import Study, read_study, told_as
+from prunery.checking import check_profiles, check_recipe
+from prunery.config import read_profiles, told_as
 from prunery.contract import TRANSFORMS, Method
 from prunery.datafolder import data_folder
 from prunery.identity import identity, report_code, stage_code
@@ -31,9 +31,10 @@ class Workflow:
     """One study as the rules see it. Raises `PruneryError` for any mistake in the config."""
 
     def __init__(self, config: Mapping[str, Any], scripts: Path, registry: Registry | None = None) -> None:
-        self.study: Study = read_study(config)
+        studies = read_profiles(config)
+        self.study = next(iter(studies.values()))
         self.registry = registry or build_registry(tuple(self.study.plugins))
-        self.recipes = check_study(self.study, self.registry)
+        self.recipes = check_profiles(studies, self.registry)
         read_claims(map(Path, self.study.claims))
         self._check_files()
         self.scripts = scripts
@@ -90,6 +91,7 @@ class Workflow:
 
     def data(self, wildcards: Wildcards) -> str:
         """Input: the prepared data file of the base a path starts with."""
+        self._check_asked(wildcards)
         return f"{self.root}/data={file_name(self.study.bases[_base_of(wildcards)].data)}.safetensors"
 
     def data_files(self, wildcards: Wildcards) -> list[str]:
@@ -118,6 +120,7 @@ class Workflow:
         """Input function: the measurements of the parent that the stage's method needs."""
 
         def inputs(wildcards: Wildcards) -> list[str]:
+            self._check_asked(wildcards)
             needs = [need.partition("=") for need in self._method(stage, wildcards).needs()]
             return [self._measure(wildcards.parent, kind, variant) for kind, _, variant in needs]
 
@@ -128,7 +131,19 @@ class Workflow:
         name = getattr(self._method("distill", wildcards).settings, "teacher", "dense")
         if name == "dense":
             return self.network(self.dense_folder(wildcards.parent))
-        return self.network(str(self.recipe(name)))
+        return self.network(str(self.study.written_out([name])[0]))
+
+    def _check_asked(self, wildcards: Wildcards) -> None:
+        """Refuse a recipe that breaks a rule: it may have been asked for on the command line, unlisted."""
+        names = dict(wildcards.items())
+        steps = [f"{stage}={names[stage]}" for stage in ("seeds", *TRANSFORMS) if stage in names]
+        folder = "/".join([names.get("folder") or names.get("parent") or names["base"], *steps])
+        if folder not in self._listed:
+            check_recipe(self.study, self.registry, self.recipe(folder))
+
+    @cached_property
+    def _listed(self) -> set[str]:
+        return {str(prefix) for recipe in self.recipes for prefix in recipe.prefixes()}
 
     def _measure(self, folder: str, stage: str, variant: str) -> str:
         return f"{self.root}/{folder}/{stage}={variant}.{EXTENSION[stage]}"
@@ -149,30 +164,41 @@ class Workflow:
         return json.dumps({"input": named, "output": dict(output.items()), **places}, sort_keys=True)
 
     def _told(self, stage: str, wildcards: Wildcards) -> dict[str, Any]:
-        method = self._method(stage, wildcards)
-        told = {"stage": stage, "variant": getattr(wildcards, stage, ""), **identity(self.registry, method)}
+        variant, amount = self._chosen(stage, wildcards)
+        told = {"stage": stage, "variant": getattr(wildcards, stage, ""), **self._identity(stage, variant, amount)}
         told["code"] = stage_code(stage, self.scripts)
         if stage == "data":
             return told
         base = self.study.bases[_base_of(wildcards)]
-        told["model"] = identity(self.registry, self.study.method(self.registry, "model", base.model))
+        told["model"] = self._identity("model", base.model)
         if stage == "train":
             told |= {"variant": base.train, "seeds": wildcards.seeds}
         if stage == "evaluate" and wildcards.folder in self.floors:
             told["floor"] = self.floors[wildcards.folder]
         if stage == "bench":
-            backends = (self.registry.configured(*used, {}) for used in method.uses())
+            backends = (self.registry.configured(*used, {}) for used in self._method(stage, wildcards).uses())
             told["backends"] = [identity(self.registry, backend) for backend in backends]
         return told
 
-    def _method(self, stage: str, wildcards: Wildcards) -> Method:
+    def _chosen(self, stage: str, wildcards: Wildcards) -> tuple[str, str | None]:
+        """The variant and the amount of a job."""
         if stage == "train":
-            return self.study.method(self.registry, stage, self.study.bases[wildcards.base].train)
+            return self.study.bases[wildcards.base].train, None
         if stage == "data":
-            return self.study.method(self.registry, stage, self.data_names[wildcards.data])
-        label = getattr(wildcards, stage)
-        variant, _, amount = label.partition("@")
-        return self.study.method(self.registry, stage, variant, amount or None)
+            return self.data_names[wildcards.data], None
+        variant, _, amount = getattr(wildcards, stage).partition("@")
+        return variant, amount or None
+
+    def _method(self, stage: str, wildcards: Wildcards) -> Method:
+        return self._configured(stage, *self._chosen(stage, wildcards))
+
+    @cache  # noqa: B019 - as above; a study of thousands of jobs has few variants
+    def _configured(self, stage: str, variant: str, amount: str | None = None) -> Method:
+        return self.study.method(self.registry, stage, variant, amount)
+
+    @cache  # noqa: B019 - as above
+    def _identity(self, stage: str, variant: str, amount: str | None = None) -> dict[str, Any]:
+        return identity(self.registry, self._configured(stage, variant, amount))
 
     @cached_property
     def floors(self) -> dict[str, float]:
