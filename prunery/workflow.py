@@ -7,7 +7,6 @@ validated settings and the fingerprint of the code that will run.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Mapping
 from functools import cache, cached_property
 from pathlib import Path
@@ -18,72 +17,27 @@ from prunery.config import read_profiles, told_as
 from prunery.contract import TRANSFORMS, Method
 from prunery.datafolder import data_folder
 from prunery.identity import identity, report_code, stage_code
-from prunery.recipe import AMOUNT, Recipe, file_name, parse
+from prunery.places import Places
+from prunery.recipe import Recipe, file_name
 from prunery.registry import Registry, build_registry
 from prunery.reporting.claims import read_claims
 
 Wildcards = Any  # Snakemake's namedlist of wildcard values: attributes by name
-EXTENSION = {"calibrate": "safetensors", "spectral_fit": "json", "evaluate": "json", "bench": "json"}
-RESULTS = "results"
 
 
-class Workflow:
+class Workflow(Places):
     """One study as the rules see it. Raises `PruneryError` for any mistake in the config."""
 
     def __init__(self, config: Mapping[str, Any], scripts: Path, registry: Registry | None = None) -> None:
         studies = read_profiles(config)
-        self.study = next(iter(studies.values()))
-        self.registry = registry or build_registry(tuple(self.study.plugins))
+        study = next(iter(studies.values()))
+        super().__init__(study, registry or build_registry(tuple(study.plugins)))
         self.recipes = check_profiles(studies, self.registry)
         read_claims(map(Path, self.study.claims))
         self._check_files()
         self.scripts = scripts
 
-    # --- names -------------------------------------------------------------------------------------------------------
-
-    @property
-    def root(self) -> str:
-        """The study's results folder: `results` for the default study, `results/<study>` for others."""
-        return RESULTS if self.study.study == "default" else f"{RESULTS}/{self.study.study}"
-
-    @property
-    def report(self) -> str:
-        """The page a user opens."""
-        return f"{self.root}/report.html"
-
-    @cached_property
-    def constraints(self) -> dict[str, str]:
-        """A regular expression for every wildcard, built from the names that exist."""
-        variants = {stage: self._names_of(stage) for stage in (*TRANSFORMS, *EXTENSION)}
-        steps = "|".join(f"{stage}={variants[stage]}" for stage in TRANSFORMS)
-        dense = rf"(?:{_any_of(self.study.bases)})/seeds=\d+-\d+"
-        folder = rf"{dense}(?:/(?:{steps}))*"
-        plain = {"base": _any_of(self.study.bases), "seeds": r"\d+-\d+", "data": _any_of(self.data_names)}
-        return {**plain, **variants, "parent": folder, "folder": folder}
-
-    def _names_of(self, stage: str) -> str:
-        names = {*self.study.variants(stage), *self.registry.names(stage)}
-        return rf"(?:{_any_of(names)})" + (rf"(?:@{AMOUNT})?" if stage in TRANSFORMS else "")
-
-    @cached_property
-    def data_names(self) -> dict[str, str]:
-        """What stands behind `data=` in file names -> what the config calls it."""
-        bases = [base.data for base in self.study.bases.values()]
-        return {file_name(name): name for name in (*self.study.data, *self.registry.names("data"), *bases)}
-
-    def recipe(self, folder: str) -> Recipe:
-        """The recipe that a folder below the results folder spells."""
-        return parse(folder, {name: str(base.seeds) for name, base in self.study.bases.items()})
-
-    def dense_folder(self, folder: str) -> str:
-        """The folder of the recipe's own dense network."""
-        return str(self.recipe(folder).prefixes()[0])
-
     # --- input files -------------------------------------------------------------------------------------------------
-
-    def network(self, folder: str) -> str:
-        """The record of the checkpoint in a folder."""
-        return f"{self.root}/{folder}/model.json"
 
     def dense(self, wildcards: Wildcards) -> str:
         """Input: the recipe's dense network."""
@@ -122,7 +76,7 @@ class Workflow:
         def inputs(wildcards: Wildcards) -> list[str]:
             self._check_asked(wildcards)
             needs = [need.partition("=") for need in self._method(stage, wildcards).needs()]
-            return [self._measure(wildcards.parent, kind, variant) for kind, _, variant in needs]
+            return [self.measure(wildcards.parent, kind, variant) for kind, _, variant in needs]
 
         return inputs
 
@@ -144,9 +98,6 @@ class Workflow:
     @cached_property
     def _listed(self) -> set[str]:
         return {str(prefix) for recipe in self.recipes for prefix in recipe.prefixes()}
-
-    def _measure(self, folder: str, stage: str, variant: str) -> str:
-        return f"{self.root}/{folder}/{stage}={variant}.{EXTENSION[stage]}"
 
     # --- what a job is told ------------------------------------------------------------------------------------------
 
@@ -215,12 +166,12 @@ class Workflow:
             for prefix in recipe.prefixes():
                 folder = str(prefix)
                 wanted += [self.network(folder), *self._history(prefix)]
-                wanted += [self._measure(folder, "evaluate", name) for name in measures.evaluate]
+                wanted += [self.measure(folder, "evaluate", name) for name in measures.evaluate]
             dense = str(recipe.prefixes()[0])
-            wanted += [self._measure(dense, "calibrate", name) for name in measures.calibrate]
-            wanted += [self._measure(dense, "spectral_fit", name) for name in measures.spectral_fit]
+            wanted += [self.measure(dense, "calibrate", name) for name in measures.calibrate]
+            wanted += [self.measure(dense, "spectral_fit", name) for name in measures.spectral_fit]
         for name, texts in measures.bench.items():
-            wanted += [self._measure(str(recipe), "bench", name) for recipe in self.study.written_out(texts)]
+            wanted += [self.measure(str(recipe), "bench", name) for recipe in self.study.written_out(texts)]
         return list(dict.fromkeys(wanted))
 
     def _history(self, recipe: Recipe) -> list[str]:
@@ -248,10 +199,6 @@ class Workflow:
     def threads(self, stage: str) -> int:
         """Cores of one job of a stage: the config's `threads`, else one (small networks are fastest so)."""
         return self.study.threads.get(stage, 1)
-
-
-def _any_of(names: Any) -> str:
-    return "|".join(re.escape(name) for name in sorted(names))
 
 
 def _base_of(wildcards: Wildcards) -> str:

@@ -9,8 +9,9 @@ from pathlib import Path
 from prunery.checking import check_recipe
 from prunery.contract import MEASURES
 from prunery.errors import PruneryError, unknown
+from prunery.places import EXTENSION
 from prunery.record import RECORD
-from prunery.workflow import EXTENSION, Workflow
+from prunery.workflow import Workflow
 
 PAGES = ("report.html", "table.csv", "claims.json")
 _TENSORS = re.compile(r"\d+(\.companions)?\.safetensors")
