@@ -33,7 +33,8 @@ def start_run(run: int) -> None:
     for process in claim(Path.cwd()):
         print(f"prunery: an earlier run here (process {process}) was killed: its lock is lifted", file=sys.stderr)
     for folder in run_folder(str(run)).parent.glob(f"prunery-{os.getuid()}-*"):
-        if not alive(int(folder.name.rpartition("-")[2])):
+        owner = folder.name.rpartition("-")[2]
+        if owner.isdigit() and not alive(int(owner)):
             shutil.rmtree(folder, ignore_errors=True)
     atexit.register(shutil.rmtree, run_folder(str(run)), ignore_errors=True)
 
