@@ -11,7 +11,7 @@ all: run
 # uv is bootstrapped by pip where it is not at hand; the pins stand in pyproject.toml.
 $(VENV)/.built: pyproject.toml
 	@command -v uv >/dev/null || [ -x .uv/bin/uv ] || (python3 -m venv .uv && .uv/bin/pip install --quiet uv)
-	PATH="$(CURDIR)/.uv/bin:$$PATH" uv sync --quiet
+	PATH="$(CURDIR)/.uv/bin:$$PATH" uv sync --inexact --quiet
 	@touch $@
 
 run: $(VENV)/.built

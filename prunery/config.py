@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from prunery.contract import Method
 from prunery.errors import PruneryError, complaint, cut, unknown
+from prunery.grids import Grid, written_out
 from prunery.recipe import LONGEST_NAME, NAME, Recipe, expand, parse
 from prunery.registry import Registry
 
@@ -58,6 +60,10 @@ class Measures(_Strict):
 Variants = dict[str, Variant]
 
 
+class _Grids(_Strict):
+    grids: dict[str, Grid]
+
+
 class Study(_Strict):
     """A whole config file, its profile applied."""
 
@@ -68,6 +74,7 @@ class Study(_Strict):
     plugins: list[str] = []
     claims: list[str] = []
     bases: dict[str, Base]
+    grids: dict[str, Grid] = Field(default={}, description="written out as bases and models when the config is read")
     recipes: list[str]
     floors: dict[str, Annotated[float, Field(ge=0, le=1)]] = {}
     measures: Measures = Measures()
@@ -128,7 +135,18 @@ class Study(_Strict):
 
 
 def _written_out(text: str, seeds: dict[str, str]) -> list[Recipe]:
-    return [parse(path, seeds) for path in expand(text)]
+    return [parse(path, seeds) for spelled in expand(text) for path in _of_bases(spelled, seeds)]
+
+
+def _of_bases(path: str, bases: Iterable[str]) -> list[str]:
+    """A recipe whose base is a pattern (`mlp-*`), for every base that it matches."""
+    pattern, slash, steps = path.partition("/")
+    if not set(pattern) & set("*?"):
+        return [path]
+    found = [base + slash + steps for base in bases if fnmatchcase(base, pattern)]
+    if not found:
+        raise PruneryError(f"no base is called like {pattern!r}: {', '.join(bases)}")
+    return found
 
 
 @contextmanager
@@ -179,7 +197,8 @@ def _check_profiles(profiles: Any, known: tuple[str, ...]) -> None:
 
 def _validated(config: Mapping[str, Any]) -> Study:
     try:
-        return Study.model_validate(config)
+        grids = _Grids.model_validate({"grids": config.get("grids") or {}}).grids
+        return Study.model_validate(written_out(config, grids) if grids else config)
     except ValidationError as error:
         raise PruneryError(_first_line(error)) from error
 
@@ -197,7 +216,7 @@ def _first_line(error: ValidationError) -> str:
     first = error.errors()[0]
     where = ".".join(map(str, first["loc"])) or "config"
     if first["type"] == "extra_forbidden":
-        models: dict[str, type[BaseModel]] = {"bases": Base, "measures": Measures}
+        models: dict[str, type[BaseModel]] = {"bases": Base, "measures": Measures, "grids": Grid}
         head, tail = str(first["loc"][0]), str(first["loc"][-1])
         fields = Study.model_fields if len(first["loc"]) == 1 else models.get(head, Variant).model_fields
         return f"config, {where}: {unknown('key', tail, fields)}"

@@ -23,6 +23,12 @@ def data_folder(configured: str | None) -> Path | None:
     return expanded(chosen) if chosen else None
 
 
+def _lacking(folder: Path) -> str:
+    """The folder, and the first of its parents that is not there."""
+    absent = [each for each in (*reversed(folder.parents), folder) if not each.exists()]
+    return f"{folder}, but there is no {absent[0]}" if absent else str(folder)
+
+
 def dataset_folder(source: str, name: str, folder: Path | None) -> Path:
     """The folder of the data set `name`: an absolute path as it is, any other below the data folder.
 
@@ -38,7 +44,7 @@ def dataset_folder(source: str, name: str, folder: Path | None) -> Path:
 
 def missing(source: str, wanted: str, looked: Path) -> PruneryError:
     """The error of a data set that is not there."""
-    return PruneryError(f"data source {source!r} wants {wanted}; looked in {looked}: {REMEDY}")
+    return PruneryError(f"data source {source!r} wants {wanted}; looked in {_lacking(looked)}: {REMEDY}")
 
 
 def require(source: str, folder: Path, wanted: Iterable[Sequence[str]]) -> list[Path]:

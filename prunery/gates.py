@@ -100,7 +100,7 @@ def _check_change(change: str, before: nn.Module, after: nn.Module, who: str) ->
     figure, sign, words = FIGURES[change]
     was, is_now = figure(before), figure(after)
     if sign * is_now <= sign * was:
-        raise PruneryError(f"{who}: it promises {words} but leaves {is_now:,} of {was:,}: {remedy}")
+        raise PruneryError(f"{who}: it promises {words}, but there were {was:,} and are {is_now:,}: {remedy}")
 
 
 def _same(before: dict[str, Tensor], after: dict[str, Tensor]) -> bool:

@@ -29,12 +29,16 @@ DEEPEST = 3
 
 
 class Registry:
-    """Methods by (stage, name); `broken` maps a plugin's name to why it was set aside."""
+    """Methods by (stage, name); `broken` maps a plugin's name to why it was set aside.
+
+    A name that two plugins claim is nobody's: `contested` says whose it was, and who uses it is told.
+    """
 
     def __init__(self) -> None:
         self.methods: dict[tuple[str, str], type[Method]] = {}
         self.distributions: dict[tuple[str, str], tuple[str, str]] = {}
         self.broken: dict[str, str] = {}
+        self.contested: dict[tuple[str, str], str] = {}
 
     def add_plugin(self, name: str, module: ModuleType, distribution: tuple[str, str]) -> None:
         """Register what a module's hook returns, checked. Raises `PruneryError` if it breaks the contract."""
@@ -56,12 +60,15 @@ class Registry:
             key = (method.stage, method.name)
             if key in self.methods:
                 owners = f"{method.__module__} is taken by {self.methods[key].__module__}"
-                raise PruneryError(f"{method.stage} method {method.name!r} of {owners}: rename one")
+                self.contested[key] = f"{method.stage} method {method.name!r} of {owners}: rename one"
+                raise PruneryError(self.contested[key])
         self.methods[key] = method
         self.distributions[key] = distribution
 
     def get(self, stage: str, name: str) -> type[Method]:
-        """The class of a method. Raises `PruneryError` offering the nearest name."""
+        """The class of a method. Raises `PruneryError` offering the nearest name, or if two plugins claim this one."""
+        if (stage, name) in self.contested:
+            raise PruneryError(self.contested[stage, name])
         if (stage, name) not in self.methods:
             raise PruneryError(unknown(f"{stage} method", name, self.names(stage)) + self.set_aside)
         return self.methods[stage, name]

@@ -39,7 +39,7 @@ def test_a_plugin_is_three_files_and_says_how_to_go_on(here, capsys):
     assert len([line for line in code.splitlines() if line.strip()]) <= 30
     assert "class RowNorm(LayerPruner):" in code
     out = capsys.readouterr().out
-    assert "test     pytest my_methods/row-norm\n" in out
+    assert f"test     {sys.executable} -m pytest my_methods/row-norm\n" in out
     assert "plugins: [my_methods/row-norm]   recipes: [net/prune=row-norm]" in out
 
 

@@ -113,12 +113,14 @@ def test_a_broken_plugin_fails_only_those_who_use_it(tmp_path):
     assert "\n" not in str(raised.value)
 
 
-def test_a_plugin_that_takes_a_builtin_name_is_set_aside(tmp_path):
+def test_a_name_that_two_plugins_claim_is_nobodys(tmp_path):
     write(tmp_path, "mine", METHOD.format(name="magnitude"))
     registry = build_registry((str(tmp_path),))
     (reason,) = registry.broken.values()
     assert "is taken by prunery_plugins.prune.magnitude: rename one" in reason
-    assert registry.get("prune", "magnitude").__module__ == "prunery_plugins.prune.magnitude"
+    with pytest.raises(PruneryError, match=r"is taken by prunery_plugins\.prune\.magnitude: rename one"):
+        registry.get("prune", "magnitude")
+    assert registry.get("prune", "random").__module__ == "prunery_plugins.prune.random"
 
 
 def test_a_failed_import_leaves_nothing_behind(tmp_path):

@@ -65,9 +65,11 @@ def _check_hiding(name: str) -> None:
 
 
 def _advice(names: Names, folder: Path, package: bool) -> list[str]:
-    installed = [f"install  uv pip install -e {folder}"] if package else []
+    python = Path(sys.executable)
+    shown = python.relative_to(Path.cwd()) if python.is_relative_to(Path.cwd()) else python
+    installed = [f"install  uv pip install --python {shown} -e {folder}"] if package else []
     use = _use(names) if package else f"plugins: [{folder}]   {_use(names)}"
-    return [*installed, f"test     pytest {folder}", f"use      in a config: {use}"]
+    return [*installed, f"test     {shown} -m pytest {folder}", f"use      in a config: {use}"]
 
 
 def _use(names: Names) -> str:

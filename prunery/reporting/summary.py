@@ -139,7 +139,7 @@ def _highlight(dense: Line, others: list[Line]) -> Highlight:
     accurate = [line for line in others if line.validation.mean >= dense.validation.mean - TOLERANCE]
     small = [line for line in accurate if line.sizes["bits"] < dense.sizes["bits"]]
     fast = [line for line in accurate if line.fastest and line.fastest.outcome == "faster"]
-    smallest = min(small, key=lambda line: line.sizes["bits"], default=None)
+    smallest = min(small, key=lambda line: (line.sizes["bits"], -line.validation.mean), default=None)
     fastest = min(fast, key=lambda line: line.fastest.latency[0] if line.fastest else 0.0, default=None)
     return Highlight(dense.base, dense, len(others), smallest, fastest)
 
@@ -174,11 +174,12 @@ def speed_text(speed: Speed) -> str:
 
 def terminal_table(lines: list[Line]) -> str:
     """The short table a user sees when a run ends."""
-    header = ("recipe", "test accuracy [95%]", "size", "measured speed-up on its fastest backend")
+    header = ("recipe", "test accuracy [95%]", "zeros", "size", "measured speed-up on its fastest backend")
     rows = [
         (
             line.base if line.recipe == DENSE else f"{line.base}/{line.recipe}",
             accuracy_text(line.test),
+            percent(line.sizes["weight_sparsity"]) if "weight_sparsity" in line.sizes else "-",
             size_text(line.sizes["bits"]) if "bits" in line.sizes else "-",
             speed_text(line.fastest) if line.fastest else "-",
         )

@@ -1,0 +1,108 @@
+"""Grids: bases that differ in settings of their model, spelled once instead of one by one.
+
+`mlp-{depth}x{width}` with `over: {depth: [1, 2], width: [10, 20]}` stands for the bases `mlp-1x10`, `mlp-1x20`,
+`mlp-2x10` and `mlp-2x20`, each with a variant of `model` of its own name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from itertools import product
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from prunery.errors import PruneryError, unknown
+
+_FIELD = re.compile(r"\{([^{}]*)\}")
+LARGEST = 10_000
+"""Members that a grid may have."""
+
+
+class Choices(BaseModel):
+    """Every sequence of `times` of the values `each`, such as the shapes of a deep perceptron."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    each: list[Any] = Field(min_length=1)
+    times: int = Field(ge=0, le=64)
+
+
+class Grid(BaseModel):
+    """The bases of one grid: `data`, `train` and `seeds` as in a base, `method` and `settings` as in a variant."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    data: str
+    train: str
+    method: str
+    seeds: str | int = "0-4"
+    settings: dict[str, Any] = {}
+    over: dict[str, list[Any] | Choices] = Field(min_length=1)
+
+    def members(self) -> Iterator[dict[str, Any]]:
+        """The settings that differ, for every combination, the last key turning fastest."""
+        for values in product(*map(_values, self.over.values())):
+            yield dict(zip(self.over, values, strict=True))
+
+    def count(self) -> int:
+        """How many members there are, without making them."""
+        total = 1
+        for values in self.over.values():
+            total *= len(values.each) ** values.times if isinstance(values, Choices) else len(values)
+        return total
+
+
+def _values(spelled: list[Any] | Choices) -> Iterator[Any]:
+    if isinstance(spelled, Choices):
+        return map(list, product(spelled.each, repeat=spelled.times))
+    return iter(spelled)
+
+
+def members(template: str, grid: Grid) -> dict[str, dict[str, Any]]:
+    """Name of a base -> the settings of its model.
+
+    Raises `PruneryError` if the name has a field that the grid lacks, lacks one that it needs, or the grid is empty.
+    """
+    for field in _FIELD.findall(template):
+        if field not in grid.over:
+            raise PruneryError(unknown("field of the name", field, grid.over))
+    if not 0 < grid.count() <= LARGEST:
+        raise PruneryError(
+            f"it has {grid.count():,} members: give every key of over a value, {LARGEST:,} members at most"
+        )
+    found: dict[str, dict[str, Any]] = {}
+    for chosen in grid.members():
+        name = _FIELD.sub(lambda field, chosen=chosen: _spelled(chosen[field[1]]), template)  # type: ignore[misc]
+        if name in found:
+            raise PruneryError(
+                f"two of its members are called {name!r}: let the name hold every key of over, in braces"
+            )
+        found[name] = {**grid.settings, **chosen}
+    return found
+
+
+def _spelled(value: Any) -> str:
+    """A value as part of a name: numbers and words as they are, sequences by the first letters of their words."""
+    if isinstance(value, list):
+        return "".join(str(each)[:1] for each in value) or "none"
+    return str(value)
+
+
+def written_out(config: Mapping[str, Any], grids: Mapping[str, Grid]) -> dict[str, Any]:
+    """A config with the bases and models of its grids beside its own. Raises `PruneryError` if a name is taken."""
+    bases, models = (
+        dict(part) if isinstance(part, Mapping) else {} for part in (config.get("bases"), config.get("model"))
+    )
+    for template, grid in grids.items():
+        try:
+            found = members(template, grid)
+        except PruneryError as error:
+            raise PruneryError(f"grids.{template}: {error}") from error
+        for name, settings in found.items():
+            if name in bases or name in models:
+                raise PruneryError(f"grids.{template}: {name!r} is the name of another base or model: rename one")
+            bases[name] = {"data": grid.data, "model": name, "train": grid.train, "seeds": grid.seeds}
+            models[name] = {"method": grid.method, "settings": settings}
+    return {**{key: value for key, value in config.items() if key != "grids"}, "bases": bases, "model": models}
