@@ -3,7 +3,7 @@
 The study has 5,000 recipes of one step below one network: a prune and an evaluate job each. The Snakefile written by
 hand has the same jobs, files, edges, logs and resources, and a function for the one parameter that differs from job to
 job; it has no config, no checks, no methods and no fingerprints. `--bare` leaves it inputs, outputs and commands
-alone. The check that there is nothing to do is timed on 2,000 jobs that are made.
+alone. The check that there is nothing to do is timed on 1,000 jobs that are made.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 
 from common import conclude, parser
 
-TARGET, JOBS, MADE, ROUNDS = 1.2, 10_000, 2_000, 3
+TARGET, JOBS, MADE, ROUNDS = 1.2, 10_000, 1_000, 3
 CODE = Path(__file__).parent.parent
 PLAIN = """
 AMOUNTS = [f"{{(index + 1) / ({count} + 1):.6f}}" for index in range({count})]
