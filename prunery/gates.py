@@ -75,6 +75,13 @@ def check(method: Method, parent: Checkpoint, replicas: dict[int, Replica]) -> N
             _check_agreement(method.agreement, before, after, parent.origin.spec, who)
 
 
+def emptied(before: nn.Module, after: nn.Module) -> list[str]:
+    """Keys of layers whose every weight a job's masks took away: allowed, but seldom meant."""
+    bare = {key for key, mask in before.named_buffers() if key.endswith("/mask") and not mask.any()}
+    masks = (key for key, mask in after.named_buffers() if key.endswith("/mask") and not mask.any())
+    return [key.removesuffix("/mask") for key in masks if key not in bare]
+
+
 def check_finite(network: nn.Module, who: str) -> None:
     """Refuse a network with a stored value that is NaN or infinite."""
     for key, value in network.state_dict().items():

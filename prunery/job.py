@@ -116,6 +116,9 @@ class Job:
         from prunery import gates
 
         gates.check(self.method, parent, replicas)
+        for seed, replica in replicas.items():
+            if empty := gates.emptied(parent.replicas[seed].network, replica.network):
+                self.progress(f"beware: seed {seed} has no weight left in {', '.join(empty)}")
         self.save(parent.child(replicas, {}))
 
     def save_evaluation(self, figures: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ from prunery import LayerPruner, Learner, Pruner, PruneryError, Quantizer
 from prunery.checkpoint import Replica
 from prunery.composition import check_order, check_rules
 from prunery.edits import add_masks, mask_edit
-from prunery.gates import bits, check, check_floor, frozen, layers, parameters
+from prunery.gates import bits, check, check_floor, emptied, frozen, layers, parameters
 from prunery.method import Method
 from prunery.quantize import quantize
 from prunery.registry import registry
@@ -70,6 +70,16 @@ def test_a_promised_change_must_happen(promise, kept, broken):
     check(method(changes=(promise,)), *changed(kept))
     with pytest.raises(PruneryError, match=r"prune method 'tried', seed 3: .*drop this step"):
         check(method(changes=(promise,)), *changed(broken))
+
+
+def test_layers_that_lost_every_weight_are_told():
+    def empty(network):
+        add_masks(network, mask_edit(["0.weight", "5.weight"]))
+        network[5].get_buffer("weight/mask").fill_(False)
+
+    parent, replicas = changed(empty)
+    assert emptied(parent.networks[0], replicas[3].network) == ["5.weight"]
+    assert emptied(replicas[3].network, replicas[3].network) == []
 
 
 def test_figures_by_hand():
