@@ -25,6 +25,7 @@ class Session:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         options.log_severity_level = ERRORS_ONLY
+        options.add_session_config_entry("session.force_spinning_stop", "1")  # else it takes a core from the next one
         if profile is not None:
             options.enable_profiling, options.profile_file_prefix = True, str(profile)
         self.path, self.threads = path, threads
