@@ -104,6 +104,13 @@ class Learner(Method):
     teacher: ClassVar[bool] = False
     """Whether `loss` wants the teacher's logits."""
 
+    def edits(self, network: nn.Module, example: Tensor) -> list[dict[str, Any]]:
+        """Edits (`prunery.edits`) that a network needs before this recipe can train it; the network is left as it was.
+
+        `example` is a valid input batch. Which edits they are must not depend on values, so that replicas stay alike.
+        """
+        return []
+
     @abstractmethod
     def loss(
         self,

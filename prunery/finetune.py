@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from copy import deepcopy
 
-from torch import nn
+from torch import Tensor, nn
 
 from prunery.checkpoint import Checkpoint, Replica
 from prunery.contract import Learner
 from prunery.data import Dataset
+from prunery.edits import replay
 from prunery.history import History, Progress
 from prunery.network import architecture
 from prunery.training import fit
@@ -32,8 +33,15 @@ def train_copies(
     teachers: dict[int, nn.Module] | None = None,
 ) -> tuple[dict[int, Replica], History]:
     """Copies of the parent's replicas, trained together where the family allows it and they share their edits."""
-    replicas = {seed: Replica(deepcopy(one.network), list(one.edits)) for seed, one in parent.replicas.items()}
+    replicas = {seed: _copy(learner, one, parent.origin.spec.example(1)) for seed, one in parent.replicas.items()}
     edits = [replica.edits for replica in replicas.values()]
     batched = architecture(parent.origin).batched and all(one == edits[0] for one in edits)
     networks = {seed: replica.network for seed, replica in replicas.items()}
     return replicas, fit(learner, networks, dataset, batched, progress, teachers)
+
+
+def _copy(learner: Learner, one: Replica, example: Tensor) -> Replica:
+    """A copy of a replica with the edits that the recipe asks for."""
+    network = deepcopy(one.network)
+    edits = learner.edits(network, example)
+    return Replica(replay(network, edits), [*one.edits, *edits])

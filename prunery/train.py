@@ -8,6 +8,7 @@ from torch import nn
 from prunery.checkpoint import Checkpoint, Origin, Replica
 from prunery.contract import Architecture, Learner
 from prunery.data import Dataset
+from prunery.edits import replay
 from prunery.history import History, Progress
 from prunery.training import fit
 
@@ -25,9 +26,16 @@ def train(
     Seed s gives the same first weights, order of data and augmentation whatever the other seeds are.
     Raises `PruneryError` if a loss is not finite.
     """
-    networks = {seed: initial(architecture, origin, seed) for seed in seeds}
+    replicas = {seed: _edited(learner, initial(architecture, origin, seed), origin) for seed in seeds}
+    networks = {seed: replica.network for seed, replica in replicas.items()}
     history = fit(learner, networks, dataset, architecture.batched, progress)
-    return Checkpoint(origin, {seed: Replica(network) for seed, network in networks.items()}), history
+    return Checkpoint(origin, replicas), history
+
+
+def _edited(learner: Learner, network: nn.Module, origin: Origin) -> Replica:
+    """A fresh network with the edits that the recipe asks for."""
+    edits = learner.edits(network, origin.spec.example(1))
+    return Replica(replay(network, edits), edits)
 
 
 def initial(architecture: Architecture, origin: Origin, seed: int) -> nn.Module:
