@@ -67,7 +67,8 @@ class Batches:
             part = slice(start, start + size)
             index = order[:, part]
             moves = None if shifts is None else shifts[:, part]
-            yield Batch(self._inputs(index, moves), self.labels[index], index)
+            labels = self.labels.index_select(0, index.flatten()).unflatten(0, index.shape)
+            yield Batch(self._inputs(index, moves), labels, index)
             start += size
 
     def _draw(self, draw: Callable[[torch.Generator], Tensor]) -> Int[Tensor, "replicas samples ..."]:

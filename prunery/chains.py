@@ -1,7 +1,8 @@
 """Networks that are plain chains of layers, run for many replicas at once by batched matrix products.
 
 `torch.func.vmap` runs any network, but pays for its generality in every call of every step. A chain (`nn.Sequential`,
-nested or not, of the layers below) is the common small network, and each of its layers has a direct form.
+nested or not, of the layers below) is the common small network, and each of its layers has a direct form. Chains of one
+form but of different sizes can share a program too: padded with zeros, the smaller ones learn as if they were alone.
 """
 
 from __future__ import annotations
@@ -15,17 +16,31 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-POINTWISE = (nn.ReLU, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid, nn.ELU, nn.LeakyReLU, nn.Identity)
+ZERO_AT_ZERO = (nn.ReLU, nn.GELU, nn.SiLU, nn.Tanh, nn.ELU, nn.LeakyReLU, nn.Identity)
+POINTWISE = (*ZERO_AT_ZERO, nn.Sigmoid)
 POOLING = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
 
 Step = Callable[[Mapping[str, Tensor], Tensor], Tensor]
 
 
 @dataclass(frozen=True)
-class Chain:
-    """The layers of a chain as functions of the stacked parameters and the inputs `[R, B, ...]`."""
+class Link:
+    """One layer of a chain: a function of the stacked parameters and the inputs.
 
-    steps: tuple[Step, ...]
+    `form` says what it computes but for its numbers of units and channels. `pads` is whether units padded with zeros
+    stay zero through training: their outputs, and the gradients of all their weights.
+    """
+
+    run: Step
+    form: str
+    pads: bool
+
+
+@dataclass(frozen=True)
+class Chain:
+    """The layers of a chain, in order."""
+
+    links: tuple[Link, ...]
 
     @classmethod
     def of(cls, network: nn.Module) -> Chain | None:
@@ -33,71 +48,101 @@ class Chain:
         named = [key for key, _ in network.named_parameters(remove_duplicate=False)]
         if len(named) != len(dict(network.named_parameters())):
             return None
-        steps = list(_steps(network, ""))
-        return None if None in steps else cls(tuple(step for step in steps if step is not None))
+        links = list(_links(network, ""))
+        return None if None in links else cls(tuple(link for link in links if link is not None))
+
+    @property
+    def form(self) -> tuple[str, ...]:
+        """What it computes: chains of one form differ in their numbers of units and channels only."""
+        return tuple(link.form for link in self.links)
+
+    @property
+    def pads(self) -> bool:
+        """Whether networks of this form may be padded with zeros to a common size and trained as one."""
+        return all(link.pads for link in self.links)
 
     def forward(
-        self, parameters: Mapping[str, Tensor], inputs: Float[Tensor, "replicas batch ..."]
+        self, parameters: Mapping[str, Tensor], inputs: Float[Tensor, "seeds batch ..."]
     ) -> Float[Tensor, "replicas batch classes"]:
-        """Logits of each replica for its own batch, from the stacked parameters by key."""
-        for step in self.steps:
-            inputs = step(parameters, inputs)
+        """Logits of each replica, from the stacked parameters by key.
+
+        With fewer inputs than replicas, each serves as many replicas, those beside each other.
+        """
+        for link in self.links:
+            inputs = link.run(parameters, inputs)
         return inputs
 
 
-def _steps(layer: nn.Module, name: str) -> Iterator[Step | None]:
+def _links(layer: nn.Module, name: str) -> Iterator[Link | None]:
     if layer._forward_hooks or layer._forward_pre_hooks:
         yield None
     elif isinstance(layer, nn.Sequential) and type(layer).forward is nn.Sequential.forward:
         for child, module in layer.named_children():
-            yield from _steps(module, f"{name}{child}.")
+            yield from _links(module, f"{name}{child}.")
     else:
-        yield _step(layer, name)
+        yield _link(layer, name)
 
 
-def _step(layer: nn.Module, name: str) -> Step | None:
+def _link(layer: nn.Module, name: str) -> Link | None:
     """The function of one layer; exact types only, since a subclass may compute anything."""
     kind = type(layer)
     if kind is nn.Linear:
-        return lambda state, inputs: linear(inputs, state[f"{name}weight"], state.get(f"{name}bias"))
+        return Link(
+            lambda state, inputs: linear(inputs, state[f"{name}weight"], state.get(f"{name}bias")),
+            f"{name}linear, bias {layer.bias is not None}",
+            pads=True,
+        )
     if kind is nn.Conv2d and layer.padding_mode == "zeros":
         options = {key: getattr(layer, key) for key in ("stride", "padding", "dilation", "groups")}
-        return lambda state, inputs: conv2d(inputs, state[f"{name}weight"], state.get(f"{name}bias"), **options)
+        return Link(
+            lambda state, inputs: conv2d(inputs, state[f"{name}weight"], state.get(f"{name}bias"), **options),
+            f"{name}conv2d {layer.kernel_size}, bias {layer.bias is not None}, {options}",
+            pads=options["groups"] == 1,
+        )
     if kind is nn.Flatten and (layer.start_dim, layer.end_dim) == (1, -1):
-        return lambda _, inputs: inputs.flatten(2)
+        return Link(lambda _, inputs: inputs.flatten(2), repr(layer), pads=True)
     if kind in POINTWISE:
-        return lambda _, inputs: layer(inputs)
+        return Link(lambda _, inputs: layer(inputs), repr(layer), pads=kind in ZERO_AT_ZERO)
     if kind in POOLING:
-        return lambda _, inputs: layer(inputs.flatten(0, 1)).unflatten(0, inputs.shape[:2])
+        return Link(
+            lambda _, inputs: layer(inputs.flatten(0, 1)).unflatten(0, inputs.shape[:2]), repr(layer), pads=True
+        )
     return None
 
 
 def linear(
-    inputs: Float[Tensor, "replicas batch ... in"],
+    inputs: Float[Tensor, "seeds batch ... in"],
     weight: Float[Tensor, "replicas out in"],
     bias: Float[Tensor, "replicas out"] | None,
 ) -> Float[Tensor, "replicas batch ... out"]:
-    """A linear layer per replica, computed as `weight @ inputs^T`.
+    """A linear layer per replica, computed as `weight @ inputs^T`; replicas that share inputs as one taller matrix.
 
     In this orientation gradients of weights come out contiguous and the next layer reads without a copy; softmax over
     the (then strided) classes is several times faster than over a short last axis.
     """
+    replicas, units, features = weight.shape
     columns = inputs.flatten(1, -2).transpose(1, 2)
-    product = torch.bmm(weight, columns) if bias is None else torch.baddbmm(bias.unsqueeze(2), weight, columns)
-    rows = product.transpose(1, 2)
+    tall = weight.reshape(len(inputs), -1, features)
+    if bias is None:
+        product = torch.bmm(tall, columns)
+    else:
+        product = torch.baddbmm(bias.reshape(len(inputs), -1, 1), tall, columns)
+    rows = product.reshape(replicas, units, -1).transpose(1, 2)
     return rows if inputs.dim() == 3 else rows.unflatten(1, inputs.shape[1:-1])
 
 
 def conv2d(
-    inputs: Float[Tensor, "replicas batch in h w"],
+    inputs: Float[Tensor, "seeds batch in h w"],
     weight: Float[Tensor, "replicas out per_group kh kw"],
     bias: Float[Tensor, "replicas out"] | None,
     groups: int = 1,
     **options: Any,
 ) -> Float[Tensor, "replicas batch out h2 w2"]:
-    """A convolution per replica: one grouped convolution, the replicas side by side on the channel axis."""
-    replicas = len(inputs)
+    """A convolution per replica: one grouped convolution, the inputs side by side on the channel axis."""
+    replicas = len(weight)
+    if groups > 1:  # channels of one group must lie together, so inputs cannot be shared
+        inputs = inputs.repeat_interleave(replicas // len(inputs), dim=0)
     side_by_side = inputs.transpose(0, 1).flatten(1, 2)
     flat_bias = None if bias is None else bias.flatten()
-    outputs = F.conv2d(side_by_side, weight.flatten(0, 1), flat_bias, groups=replicas * groups, **options)
+    outputs = F.conv2d(side_by_side, weight.flatten(0, 1), flat_bias, groups=len(inputs) * groups, **options)
     return outputs.unflatten(1, (replicas, -1)).transpose(0, 1)

@@ -9,12 +9,13 @@ from prunery.contract import Learner
 from prunery.data import Dataset
 from prunery.errors import PruneryError
 from prunery.finetune import train_copies
-from prunery.history import History, Progress
+from prunery.history import Progress
+from prunery.training import Outcome
 
 
 def distill(
     learner: Learner, parent: Checkpoint, teacher: Checkpoint, dataset: Dataset, progress: Progress
-) -> tuple[dict[int, Replica], History]:
+) -> tuple[dict[int, Replica], Outcome]:
     """Train copies of the parent's networks under the teacher's logits; edits and masks carry over.
 
     The teacher of a replica is the teacher's replica of the same seed, else the teacher's first one.

@@ -10,17 +10,17 @@ from prunery.checkpoint import Checkpoint, Replica
 from prunery.contract import Learner
 from prunery.data import Dataset
 from prunery.edits import replay
-from prunery.history import History, Progress
+from prunery.history import Progress
 from prunery.network import architecture
-from prunery.training import fit
+from prunery.training import Outcome, fit
 
 
 def finetune(
     learner: Learner, parent: Checkpoint, dataset: Dataset, progress: Progress
-) -> tuple[dict[int, Replica], History]:
+) -> tuple[dict[int, Replica], Outcome]:
     """Train copies of the parent's networks; edits carry over, weights that a mask holds at zero stay there.
 
-    Raises `PruneryError` for a quantized parent and for a loss that is not finite.
+    Raises `PruneryError` for a quantized parent and if no network's loss stays finite.
     """
     return train_copies(learner, parent, dataset, progress)
 
@@ -31,7 +31,7 @@ def train_copies(
     dataset: Dataset,
     progress: Progress,
     teachers: dict[int, nn.Module] | None = None,
-) -> tuple[dict[int, Replica], History]:
+) -> tuple[dict[int, Replica], Outcome]:
     """Copies of the parent's replicas, trained together where the family allows it and they share their edits."""
     replicas = {seed: _copy(learner, one, parent.origin.spec.example(1)) for seed, one in parent.replicas.items()}
     edits = [replica.edits for replica in replicas.values()]

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from time import monotonic
 
-History = dict[int, list[dict[str, float]]]
-"""By seed, for each epoch: `epoch` (from 1), `train_loss` (the recipe's own), `train_accuracy` (while training),
+Epochs = list[dict[str, float]]
+"""For each epoch: `epoch` (from 1), `train_loss` (the recipe's own), `train_accuracy` (while training),
 `validation_loss` (plain cross-entropy), `validation_accuracy`, `learning_rate` (of the epoch's last step)."""
+
+History = dict[int, Epochs]
+"""By seed."""
 
 Progress = Callable[[str], None]
 

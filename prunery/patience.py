@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Hashable, Mapping
+from typing import Generic, TypeVar
+
+Replica = TypeVar("Replica", bound=Hashable)
 
 
-class Patience:
+class Patience(Generic[Replica]):
     """Early stopping, replica by replica; `epochs` without a lower loss and a replica is done, None = never."""
 
     def __init__(self, epochs: int | None) -> None:
         self.epochs = epochs
-        self.lowest: dict[int, float] = {}
-        self.waited: dict[int, int] = {}
+        self.lowest: dict[Replica, float] = {}
+        self.waited: dict[Replica, int] = {}
 
-    def judge(self, seeds: list[int], losses: list[float]) -> tuple[list[int], list[int]]:
-        """Which rows are worth remembering (all, if there is no early stopping) and which go on."""
+    def judge(self, losses: Mapping[Replica, float]) -> tuple[set[Replica], set[Replica]]:
+        """Which replicas are worth remembering (all, if there is no early stopping) and which go on."""
         if self.epochs is None:
-            return list(range(len(seeds))), list(range(len(seeds)))
-        better = [row for row, seed in enumerate(seeds) if losses[row] < self.lowest.get(seed, math.inf)]
-        for row, seed in enumerate(seeds):
-            self.waited[seed] = 0 if row in better else self.waited[seed] + 1
-            self.lowest[seed] = min(losses[row], self.lowest.get(seed, math.inf))
-        return better, [row for row, seed in enumerate(seeds) if self.waited[seed] < self.epochs]
+            return set(losses), set(losses)
+        better = {replica for replica, loss in losses.items() if loss < self.lowest.get(replica, math.inf)}
+        for replica, loss in losses.items():
+            self.waited[replica] = 0 if replica in better else self.waited[replica] + 1
+            self.lowest[replica] = min(loss, self.lowest.get(replica, math.inf))
+        return better, {replica for replica in losses if self.waited[replica] < self.epochs}

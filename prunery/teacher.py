@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from prunery.batching import Batch
 from prunery.data import Dataset
-from prunery.replicas import ensembles
+from prunery.programs import ensembles
 
 TABLE_BYTES = 256 * 2**20
 """Up to this size the logits of the whole training split are computed once, unless augmentation changes the inputs."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 
@@ -10,7 +12,7 @@ from prunery.contract import Architecture, Learner
 from prunery.data import Dataset
 from prunery.edits import replay
 from prunery.history import History, Progress
-from prunery.training import fit
+from prunery.training import fit_shapes
 
 
 def train(
@@ -21,15 +23,30 @@ def train(
     seeds: list[int],
     progress: Progress,
 ) -> tuple[Checkpoint, History]:
-    """Make and train a network for each seed. The caller adds the provenance.
+    """Make and train a network for each seed; see `train_shapes`."""
+    return train_shapes(learner, [(architecture, origin)], dataset, seeds, progress)[0]
 
-    Seed s gives the same first weights, order of data and augmentation whatever the other seeds are.
-    Raises `PruneryError` if a loss is not finite.
+
+def train_shapes(
+    learner: Learner,
+    shapes: Sequence[tuple[Architecture, Origin]],
+    dataset: Dataset,
+    seeds: list[int],
+    progress: Progress,
+) -> list[tuple[Checkpoint, History]]:
+    """Make and train a network of each shape for each seed. The caller adds the rest of the provenance.
+
+    Seed s gives the same first weights, order of data and augmentation whatever the other seeds and shapes are.
+    Raises `PruneryError` if no network's loss stays finite; those that diverge are named in the provenance.
     """
-    replicas = {seed: _edited(learner, initial(architecture, origin, seed), origin) for seed in seeds}
-    networks = {seed: replica.network for seed, replica in replicas.items()}
-    history = fit(learner, networks, dataset, architecture.batched, progress)
-    return Checkpoint(origin, replicas), history
+    made = [{seed: _edited(learner, initial(*shape, seed), shape[1]) for seed in seeds} for shape in shapes]
+    networks = [{seed: replica.network for seed, replica in replicas.items()} for replicas in made]
+    batched = all(architecture.batched for architecture, _ in shapes)
+    outcomes = fit_shapes(learner, networks, dataset, batched, progress)
+    return [
+        (Checkpoint(origin, replicas, outcome.provenance), outcome.history)
+        for (_, origin), replicas, outcome in zip(shapes, made, outcomes, strict=True)
+    ]
 
 
 def _edited(learner: Learner, network: nn.Module, origin: Origin) -> Replica:

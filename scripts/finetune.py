@@ -5,6 +5,6 @@ from prunery.job import current
 
 job = current()
 parent = job.checkpoint("parent")
-replicas, history = finetune(job.method, parent, job.dataset(), job.progress)
-job.save_json("history", history)
-job.save_child(parent, replicas)
+replicas, outcome = finetune(job.method, parent, job.dataset(), job.progress)
+job.save_json("history", outcome.history)
+job.save_child(parent, replicas, outcome.provenance)

@@ -64,13 +64,13 @@ def test_teachers_and_parents_are_untouched_and_masks_stay():
 @pytest.mark.parametrize("settings", [{}, {"crop_padding": 1}, {"patience": 1, "epochs": 6, "learning_rate": 0.05}])
 def test_in_company_or_alone_is_the_same(seeds, settings):
     students, teachers = toy_checkpoint(seeds=(0, 1, 2)), toy_checkpoint(seeds=seeds)
-    together, history = distilled(students, teachers, **settings)
+    together, outcome = distilled(students, teachers, **settings)
     for seed in students.seeds:
         chosen = seed if seed in seeds else seeds[0]
-        alone, story = distilled(toy_checkpoint(seeds=(seed,)), toy_checkpoint(seeds=(chosen,)), **settings)
+        alone, single = distilled(toy_checkpoint(seeds=(seed,)), toy_checkpoint(seeds=(chosen,)), **settings)
         for key, value in states(together[seed].network).items():
             assert torch.allclose(value, states(alone[seed].network)[key], rtol=1e-3, atol=1e-4), key
-        assert history[seed][-1] == pytest.approx(story[seed][-1], rel=1e-3)
+        assert outcome.history[seed][-1] == pytest.approx(single.history[seed][-1], rel=1e-3)
 
 
 @pytest.mark.parametrize("batched", [True, False])

@@ -55,8 +55,8 @@ def test_masked_weights_stay_exactly_zero_and_the_others_move(settings):
 def test_the_parent_is_untouched_and_its_edits_carry_over():
     parent = toy_checkpoint(masked=True)
     before = {seed: states(replica.network) for seed, replica in parent.replicas.items()}
-    replicas, history = finetuned(parent)
-    assert list(replicas) == list(history) == parent.seeds
+    replicas, outcome = finetuned(parent)
+    assert list(replicas) == list(outcome.history) == parent.seeds
     for seed, replica in replicas.items():
         assert same_states(states(parent.replicas[seed].network), before[seed])
         assert replica.edits == parent.replicas[seed].edits
@@ -75,13 +75,13 @@ def test_a_result_survives_save_and_load(tmp_path):
 
 def test_in_company_or_alone_is_the_same():
     parent = toy_checkpoint(seeds=(0, 1, 2), masked=True)
-    together, history = finetuned(parent)
+    together, outcome = finetuned(parent)
     for seed in parent.seeds:
         only = toy_checkpoint(seeds=(seed,), masked=True)
-        alone, story = finetuned(only)
+        alone, single = finetuned(only)
         for key, value in states(together[seed].network).items():
             assert torch.allclose(value.float(), states(alone[seed].network)[key].float(), atol=2e-5), key
-        assert history[seed][-1] == pytest.approx(story[seed][-1], rel=1e-3)
+        assert outcome.history[seed][-1] == pytest.approx(single.history[seed][-1], rel=1e-3)
 
 
 def test_replicas_of_different_edits_are_looped_and_agree_too():

@@ -13,7 +13,9 @@ from prunery.chains import Chain, conv2d, linear
 from prunery.checkpoint import Origin
 from prunery.edits import add_masks, mask_edit
 from prunery.network import architecture
-from prunery.replicas import Single, Stacked, alike, ensembles
+from prunery.programs import ensembles
+from prunery.replicas import Single
+from prunery.stacked import Stacked, alike
 from prunery.toys import toy_images
 
 CPU = torch.device("cpu")
@@ -100,6 +102,7 @@ def test_only_remembered_values_are_written_back():
     networks = built("mlp", {})
     before = [deepcopy(network.state_dict()) for network in networks]
     stack = Stacked(networks, CPU)
+    stack.remember(range(3))
     with torch.no_grad():
         stack.parameters["fc1.weight"].add_(1)
     stack.remember([0, 2])
@@ -116,12 +119,14 @@ def test_replicas_that_leave_are_forgotten():
     networks, inputs = built("cnn", {}), batch_for(3)
     stack = Stacked(networks, CPU)
     whole = stack.forward(inputs)
+    stack.remember(range(3))
     stack.keep([0, 2])
     assert len(stack) == 2
     assert torch.allclose(stack.forward(inputs[[0, 2]]), whole[[0, 2]], atol=1e-6)
     with torch.no_grad():
         list(stack.parameters.values())[-1].fill_(7)
     stack.remember([1])
+    stack.write_back()
     assert list(networks[2].parameters())[-1].unique().tolist() == [7]
     assert list(networks[1].parameters())[-1].unique().tolist() != [7]
 

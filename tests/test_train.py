@@ -18,7 +18,7 @@ from prunery.network import architecture
 from prunery.optimizing import learning_rate, mixed_precision
 from prunery.patience import Patience
 from prunery.registry import registry
-from prunery.toys import states, toy_images, toy_texts
+from prunery.toys import same_states, states, toy_images, toy_texts
 from prunery.train import initial, train
 from prunery.trainsettings import TrainingSettings
 
@@ -169,10 +169,66 @@ def test_another_offset_gives_another_order_and_the_same_start():
 
 
 def test_a_loss_that_is_not_finite_is_one_clear_error():
-    with pytest.raises(
-        PruneryError, match=r"seed 0, 1 is not finite in epoch \d: lower 'learning_rate' \(now 1e\+18\)"
-    ):
+    with pytest.raises(PruneryError, match=r"loss of no network stays finite .*: lower 'learning_rate' \(now 1e\+18\)"):
         trained("mlp", [0, 1], optimizer="sgd", learning_rate=1e18, epochs=8)
+
+
+@final
+class Fragile(Architecture):
+    """A perceptron whose seed 1 explodes."""
+
+    name = "fragile"
+    batched = True
+
+    def build(self, spec):
+        network = nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, 4))
+        if torch.initial_seed() == 1:
+            nn.init.constant_(network[3].weight.data[0], 3e38)
+        return network
+
+
+@pytest.mark.parametrize("stacked", [True, False], ids=["stacked", "one by one"])
+@pytest.mark.parametrize("patience", [None, 2])
+def test_a_diverged_replica_is_told_of_and_harms_no_other(patience, stacked, monkeypatch):
+    monkeypatch.setattr(Fragile, "batched", stacked)
+    data, lines = toy_images(), []
+    origin = Origin("fragile", {}, data.spec)
+
+    def run(seeds, told=lambda _: None):
+        return train(recipe(patience=patience), Fragile(), origin, data, seeds, told)
+
+    together = run([0, 1, 2], lines.append)
+    checkpoint, history = together
+    assert checkpoint.provenance == {"diverged": {"1": 1}}
+    assert any("beware: the loss of seed 1 is not finite in epoch 1" in line for line in lines)
+    assert (len(history[1]), len(history[0])) == (0, 3)
+    assert all(bool(value.isfinite().all()) for value in states(checkpoint.replicas[1].network).values())
+    assert same_states(states(checkpoint.replicas[1].network), states(initial(Fragile(), origin, 1)))
+    for seed in (0, 2):
+        assert_same(together, run([seed]), seed)
+
+
+def test_a_replica_that_diverges_late_keeps_its_last_finite_weights():
+    data = toy_images()
+    steps = len(batch_sizes(len(data.train), 24, False))
+
+    class Turning(type(recipe())):
+        calls = 0
+
+        def loss(self, logits, labels, teacher):
+            Turning.calls += 1
+            losses = super().loss(logits, labels, teacher)
+            doomed = torch.zeros_like(losses)
+            doomed[1] = float("nan") if len(losses) == 3 and Turning.calls > steps else 0.0
+            return losses + doomed
+
+    chosen = Origin("mlp", MODELS["mlp"], data.spec)
+    learner = Turning(recipe(epochs=3).settings)
+    checkpoint, history = train(learner, architecture(chosen), chosen, data, [0, 1, 2], lambda _: None)
+    assert checkpoint.provenance == {"diverged": {"1": 2}}
+    assert [len(history[seed]) for seed in (0, 1, 2)] == [3, 1, 3]
+    assert_same((checkpoint, history), trained("mlp", [1], epochs=1), 1)
+    assert_same((checkpoint, history), trained("mlp", [2], epochs=3), 2)
 
 
 def test_progress_tells_the_mean_over_replicas():
@@ -235,10 +291,11 @@ def test_schedules():
 
 def test_patience():
     patience = Patience(2)
-    assert patience.judge([0, 1], [1.0, 1.0]) == ([0, 1], [0, 1])
-    assert patience.judge([0, 1], [2.0, 0.5]) == ([1], [0, 1])
-    assert patience.judge([0, 1], [1.0, 0.6]) == ([], [1])
-    assert patience.judge([1], [0.5]) == ([], [])
+    assert patience.judge({0: 1.0, 1: 1.0}) == ({0, 1}, {0, 1})
+    assert patience.judge({0: 2.0, 1: 0.5}) == ({1}, {0, 1})
+    assert patience.judge({0: 1.0, 1: 0.6}) == (set(), {1})
+    assert patience.judge({1: 0.5}) == (set(), set())
+    assert Patience(None).judge({3: 1.0}) == ({3}, {3})
 
 
 def test_biases_may_be_spared_the_decay():
