@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,10 +18,12 @@ from torch import Tensor, nn
 from prunery.checkpoint import Checkpoint
 from prunery.contract import Backend, Bencher, BenchSettings
 from prunery.data import Dataset
+from prunery.edits import float_edit, replay
 from prunery.errors import PruneryError
 from prunery.layers import integer_layers
 from prunery.machine import machine
 from prunery.scratch import scratch
+from prunery.simulating import simulating_layers
 
 Run = Callable[[Tensor], Tensor]
 ACCURACY = 0.005
@@ -74,18 +77,19 @@ def bench(
     """Times, and the checks that precede them, as JSON: `{"machine", "batch", "backends": {name: figures}}`.
 
     `figures["status"]` is `ok`, or why there is no time: the backend is absent, has no kernels of the network's
-    precision, ran none, failed, or gave other outputs than eager. Raises `PruneryError` if the replica is not there.
+    precision, ran none, failed, or gave other outputs than eager, or the network only simulates integers. Of a dense
+    network that simulates them, the float counterpart is timed. Raises `PruneryError` if the replica is not there.
     """
     settings = method.settings
     threads = settings.threads or torch.get_num_threads()
     seed = _seed(settings, checkpoint, dense)
-    samples = _samples(dataset, settings)
+    samples, rival = _samples(dataset, settings), _floating(dense.replicas[seed].network)
     found = {}
     with scratch() as folder:
         subjects = Subjects(
             *(
-                _subject(each.replicas[seed].network, samples, folder / name)
-                for name, each in (("network", checkpoint), ("dense", dense), ("twin", dense))
+                _subject(network, samples, folder / name)
+                for name, network in (("network", checkpoint.replicas[seed].network), ("dense", rival), ("twin", rival))
             )
         )
         for name, backend in backends.items():
@@ -110,6 +114,12 @@ def _samples(dataset: Dataset, settings: BenchSettings) -> Samples:
     return Samples([dataset.network_inputs(chosen.inputs[part]) for part in order.split(settings.batch)], chosen.labels)
 
 
+def _floating(network: nn.Module) -> nn.Module:
+    """A network without the simulation of integers: what integers are compared with."""
+    keys = [key for key, _ in simulating_layers(network)]
+    return replay(copy.deepcopy(network), [float_edit(keys)]) if keys else network
+
+
 def _subject(network: nn.Module, samples: Samples, folder: Path) -> Subject:
     folder.mkdir()
     with torch.no_grad():
@@ -121,6 +131,10 @@ def _figures(method: Bencher, backend: Backend, subjects: Subjects, samples: Sam
     precisions = subjects.network.precision, subjects.dense.precision
     figures: dict[str, Any] = {"precision": precisions[0], "reference_precision": precisions[1]}
     figures["kind"] = "structure" if precisions[0] == precisions[1] else "quantization"
+    for key, _ in simulating_layers(subjects.network.network):
+        return figures | {
+            "status": f"{key} only simulates integers: put quantize=qat behind this recipe and bench that"
+        }
     if reason := backend.available():
         return figures | {"status": reason}
     for precision in precisions:

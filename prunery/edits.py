@@ -6,16 +6,19 @@ from the checkpoint's tensors, strictly, so an edit that is forgotten cannot go 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from typing import Any
 
 import torch
 from torch import nn
 
 from prunery.errors import PruneryError
+from prunery.fakequant import Rounding
 from prunery.folding import Pair, fold
 from prunery.integer import integer_layer
 from prunery.layers import layer_of
+from prunery.simulating import fake_quantized, float_layer
 
 Edit = dict[str, Any]
 
@@ -35,20 +38,40 @@ def fold_batch_norms(network: nn.Module, edit: Edit) -> None:
 
 
 def replace_by_integers(network: nn.Module, edit: Edit) -> None:
-    """Put the integer counterpart in the place of each layer of `keys`, wherever the network refers to it."""
+    """Put the integer counterpart in the place of each layer of `keys`, floating point or simulating."""
     for key in edit["keys"]:
         layer = layer_of(network, key)
-        integer = integer_layer(layer)
-        for owner in list(network.modules()):
-            for name, child in list(owner._modules.items()):
-                if child is layer:
-                    setattr(owner, name, integer)
+        _replace(network, layer, integer_layer(layer))
+
+
+def simulate_quantization(network: nn.Module, edit: Edit) -> None:
+    """Put the simulating counterpart in the place of each layer of `layers`, which holds the fields of `Rounding`."""
+    for key, rounding in edit["layers"].items():
+        layer = layer_of(network, key)
+        _replace(network, layer, fake_quantized(layer, Rounding(**rounding)))
+
+
+def stop_simulating(network: nn.Module, edit: Edit) -> None:
+    """Put the float counterpart in the place of each simulating layer of `keys`."""
+    for key in edit["keys"]:
+        layer = layer_of(network, key)
+        _replace(network, layer, float_layer(layer))
+
+
+def _replace(network: nn.Module, old: nn.Module, new: nn.Module) -> None:
+    """Put a layer in the place of another, wherever the network refers to it."""
+    for owner in list(network.modules()):
+        for name, child in list(owner._modules.items()):
+            if child is old:
+                setattr(owner, name, new)
 
 
 KINDS: dict[str, Callable[[nn.Module, Edit], None]] = {
     "mask": add_masks,
     "fold_batch_norm": fold_batch_norms,
     "integers": replace_by_integers,
+    "fake_quantize": simulate_quantization,
+    "float": stop_simulating,
 }
 
 
@@ -75,3 +98,13 @@ def integers_edit(keys: list[str]) -> Edit:
 def fold_edit(pairs: list[Pair]) -> Edit:
     """The edit that folds these batch norms into the layers before them."""
     return {"edit": "fold_batch_norm", "pairs": [list(pair) for pair in pairs]}
+
+
+def fake_quantize_edit(roundings: Mapping[str, Rounding]) -> Edit:
+    """The edit that lets the layers of these weights simulate quantization."""
+    return {"edit": "fake_quantize", "layers": {key: asdict(roundings[key]) for key in sorted(roundings)}}
+
+
+def float_edit(keys: list[str]) -> Edit:
+    """The edit that ends the simulation in the layers of these weights."""
+    return {"edit": "float", "keys": sorted(keys)}

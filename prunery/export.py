@@ -16,7 +16,9 @@ from onnxscript import opset21
 from torch import Tensor, nn
 
 from prunery import integer
+from prunery.errors import PruneryError
 from prunery.peephole import simplify
+from prunery.simulating import simulating_layers
 
 OPSET = 21
 FILE = "network.onnx"
@@ -32,8 +34,10 @@ def to_onnx(network: nn.Module, example: Tensor, path: Path, dynamic_batch: bool
     """Write the network in evaluation mode, for inputs of the example's shape; returns `path`.
 
     `dynamic_batch` leaves the number of samples open. Integer layers become QuantizeLinear and DequantizeLinear nodes
-    around Conv and Gemm, their weights int8 initialisers.
+    around Conv and Gemm, their weights int8 initialisers. Raises `PruneryError` if the network only simulates integers.
     """
+    for key, _ in simulating_layers(network):
+        raise PruneryError(f"{key} only simulates integers and has no ONNX form: put quantize=qat behind this recipe")
     if dynamic_batch and len(example) < 2:
         example = torch.cat([example, example])  # a batch of one would be taken for a constant
     shapes = ({0: torch.export.Dim.DYNAMIC},) if dynamic_batch else None

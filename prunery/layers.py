@@ -24,6 +24,11 @@ def compressible(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
             yield f"{name}.weight" if name else "weight", layer
 
 
+def is_plain(layer: nn.Module) -> bool:
+    """Whether a layer computes what its class is known for, and not a forward of its own (timm's `Conv2dSame`)."""
+    return type(layer).forward in (nn.Linear.forward, nn.Conv2d.forward)
+
+
 def weights(network: nn.Module) -> dict[str, Float[Tensor, "out ..."]]:
     """The compressible weights by key, detached."""
     return {key: layer.weight.detach() for key, layer in compressible(network)}  # type: ignore[union-attr, operator]

@@ -59,7 +59,9 @@ class Method(ABC):
     """Distributions whose installed version decides the result: a new version runs the jobs again."""
 
     follows: ClassVar[tuple[str, ...]] = ()
-    """Steps of which at least one must stand earlier in a recipe: a stage (`prune`) or a method of it (`prune=nm`)."""
+    """Steps of which at least one must stand earlier in a recipe: a stage (`prune`) or a method of it (`prune=nm`).
+
+    The first step is the base's training: `train=qat` asks for a base trained so."""
     conflicts: ClassVar[tuple[str, ...]] = ()
     """Steps, spelled in the same way, of which none may stand earlier in a recipe."""
     changes: ClassVar[tuple[str, ...]] = ()

@@ -10,11 +10,12 @@ from torch import Tensor, nn
 
 from prunery.checkpoint import Checkpoint, Replica
 from prunery.contract import Measured, Quantizer
-from prunery.edits import fold_edit, integers_edit, replay
+from prunery.edits import float_edit, fold_edit, integers_edit, replay
 from prunery.errors import PruneryError
 from prunery.folding import batch_norm_pairs
 from prunery.integer import Affine, IntegerPlan
-from prunery.layers import compressible, integer_layers, layer_of
+from prunery.layers import compressible, integer_layers, is_plain, layer_of
+from prunery.simulating import FakeQuantized, simulating_layers, with_observed
 
 MASK = "weight/mask"
 
@@ -23,8 +24,10 @@ def quantize(method: Quantizer, parent: Checkpoint, measured: Mapping[int, Measu
     """Quantize every replica of a checkpoint by itself; the parent is left as it was.
 
     Batch norms are folded into the layers before them first. `measured` holds, by seed, what `method.needs()` asks
-    for. Raises `PruneryError` if a network is quantized already or holds NaN, a measurement is absent, or the method
-    answers with a plan that does not fit, brings pruned weights back or changes its input.
+    for; for a network that simulates quantization also `observed`, the grids it trained with. Layers that simulate and
+    get no plan go back to floating point. Raises `PruneryError` if a network is quantized already or holds NaN, a
+    measurement is absent, or the method answers with a plan that does not fit, brings pruned weights back or changes
+    its input.
     """
     example = parent.origin.spec.example(1)
     return {
@@ -41,18 +44,19 @@ def _quantize_one(method: Quantizer, parent: Replica, measured: Measured, seed: 
     pairs = batch_norm_pairs(network, example)
     edits = [fold_edit(pairs)] if pairs else []
     replay(network, edits)
-    plans = _plans(method, network, measured, who)
-    edits.append(integers_edit(list(plans)))
-    replay(network, edits[-1:])
+    plans = _plans(method, network, with_observed(measured, network), who)
+    left = [key for key, _ in simulating_layers(network) if key not in plans]
+    replacing = [integers_edit(list(plans)), *([float_edit(left)] if left else [])]
+    replay(network, replacing)
     layers = dict(integer_layers(network))
     for key, plan in plans.items():
         layers[key].fill(plan)
-    return Replica(network, [*parent.edits, *edits])
+    return Replica(network, [*parent.edits, *edits, *replacing])
 
 
 def _plans(method: Quantizer, network: nn.Module, measured: Measured, who: str) -> dict[str, IntegerPlan]:
     """The method's plans, checked."""
-    shown = {key: layer.get_parameter("weight").detach() for key, layer in compressible(network) if _is_plain(layer)}
+    shown = {key: layer.get_parameter("weight").detach() for key, layer in compressible(network) if _is_known(layer)}
     before = {key: weight.clone() for key, weight in shown.items()}
     plans = method.plan(shown, measured)
     for key, weight in before.items():
@@ -65,9 +69,9 @@ def _plans(method: Quantizer, network: nn.Module, measured: Measured, who: str) 
     return plans
 
 
-def _is_plain(layer: nn.Module) -> bool:
-    """Whether the layer computes what its class is known for; subclasses with their own forward stay as they are."""
-    return type(layer).forward in (nn.Linear.forward, nn.Conv2d.forward)
+def _is_known(layer: nn.Module) -> bool:
+    """Whether integers can compute what the layer does; subclasses with a forward of their own stay as they are."""
+    return is_plain(layer) or isinstance(layer, FakeQuantized)
 
 
 def _check_network(network: nn.Module, who: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from prunery.contract import Learner
 from prunery.trainsettings import TrainingSettings
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class SupervisedLearner(Learner):
     """Cross-entropy with the labels, smoothed if asked."""
 
-    Settings = TrainingSettings
+    Settings: ClassVar[type[TrainingSettings]] = TrainingSettings
 
     def loss(
         self,

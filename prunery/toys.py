@@ -17,6 +17,7 @@ from prunery.data import Dataset, Spec, Split
 from prunery.edits import add_masks, mask_edit
 from prunery.layers import as_matrix, layer_of, weights
 from prunery.registry import registry
+from prunery.simulating import with_observed
 
 CLASSES = ("north", "east", "south", "west")
 
@@ -126,10 +127,15 @@ def reloaded(checkpoint: Checkpoint, folder: Path) -> Checkpoint:
 
 
 def measured_by(method: Method, checkpoint: Checkpoint) -> dict[int, dict[str, Any]]:
-    """The measurements `method.needs()` names, taken of toy networks by the registered measures of those names."""
+    """The measurements `method.needs()` names, taken of toy networks by the registered measures of those names.
+
+    Networks that simulate quantization add the grids they trained with, as in the stage `quantize`.
+    """
     return {
-        seed: {need.partition("=")[2]: _measure(need, replica.network) for need in method.needs()}
-        for seed, replica in checkpoint.replicas.items()
+        seed: with_observed(
+            {need.partition("=")[2]: _measure(need, one.network) for need in method.needs()}, one.network
+        )
+        for seed, one in checkpoint.replicas.items()
     }
 
 

@@ -143,8 +143,16 @@ def test_a_rule_may_name_one_method():
         check_order([step("prune", "seb"), step("prune", "nm"), free])
 
 
+def test_the_training_of_the_base_is_the_first_step():
+    integers = step("quantize", "own", follows=("finetune=qat", "train=qat"))
+    check_order([step("train", "qat"), step("prune", "nm"), integers])
+    check_order([step("train", "supervised"), step("finetune", "qat"), integers])
+    with pytest.raises(PruneryError, match=r"must stand after finetune=qat or train=qat: add .*, or train the base so"):
+        check_order([step("train", "supervised"), step("prune", "nm"), integers])
+
+
 def test_rules_that_name_no_step_are_refused():
-    with pytest.raises(PruneryError, match="rule 'bench=latency' names no step: write one of prune"):
+    with pytest.raises(PruneryError, match="rule 'bench=latency' names no step: write one of train, prune"):
         check_rules(type(step("prune", "odd", follows=("bench=latency",))))
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from prunery import gates, toys
 from prunery.checkpoint import Checkpoint, Origin, Replica
 from prunery.checks.base import Case, check, is_json, outputs, seeded, silent, stage_function
 from prunery.layers import integer_layers, layer_of, weights
+from prunery.registry import registry
 
 
 def _transformed(method: Any, parent: Checkpoint) -> dict[int, Replica]:
@@ -18,19 +20,34 @@ def _transformed(method: Any, parent: Checkpoint) -> dict[int, Replica]:
     if method.stage in ("prune", "quantize"):
         replicas = stage(method, parent, toys.measured_by(method, parent))
     elif method.stage == "finetune":
-        replicas, history = stage(method, parent, toys.toy_images(), silent)
-        is_json(history)
+        replicas, outcome = stage(method, parent, toys.toy_images(), silent)
+        is_json(outcome.history)
     else:
-        replicas, history = stage(method, parent, toys.toy_checkpoint((7,)), toys.toy_images(), silent)
-        is_json(history)
+        replicas, outcome = stage(method, parent, toys.toy_checkpoint((7,)), toys.toy_images(), silent)
+        is_json(outcome.history)
     gates.check(method, parent, dict(replicas))
     return dict(replicas)
+
+
+def _parent(method: Any, masked: bool = False) -> Checkpoint:
+    """Toy networks that a method may be given: past the first step it must follow, in that step's default settings."""
+    parent = toys.toy_checkpoint(masked=masked)
+    step = next((rule for rule in method.follows if not rule.startswith("train")), None)
+    if step is None:
+        return parent
+    stage, _, name = step.partition("=")
+    earlier = registry().configured(stage, name or registry().names(stage)[0], {})
+    return parent.child(_transformed(earlier, parent), {})
+
+
+def _masks(network: nn.Module) -> dict[str, Tensor]:
+    return {key: value for key, value in network.named_buffers() if key.endswith("/mask")}
 
 
 @check("prune", "finetune", "distill", "quantize")
 def transform_is_repeatable_and_leaves_its_parent(case: Case) -> None:
     """Twice the same bytes and edits; the parent is as before; the child is not the parent (no silent no-op)."""
-    parent = toys.toy_checkpoint(masked=True)
+    parent = _parent(case.configured(), masked=True)
     before = {seed: toys.states(replica.network) for seed, replica in parent.replicas.items()}
     first, second = (_transformed(case.configured(), parent) for _ in range(2))
     assert list(first) == list(second) == parent.seeds
@@ -45,7 +62,7 @@ def transform_is_repeatable_and_leaves_its_parent(case: Case) -> None:
 @check("prune", "finetune", "distill", "quantize")
 def transform_survives_save_and_load(case: Case) -> None:
     """The network read back gives the same outputs bit for bit, finite ones."""
-    parent = toys.toy_checkpoint(masked=True)
+    parent = _parent(case.configured(), masked=True)
     child = parent.child(_transformed(case.configured(), parent), {})
     again = toys.reloaded(child, case.tmp / "child")
     for made, read in zip(child.networks, again.networks, strict=True):
@@ -57,9 +74,9 @@ def transform_survives_save_and_load(case: Case) -> None:
 @check("finetune", "distill", "quantize")
 def transform_keeps_masks(case: Case) -> None:
     """What a mask froze is still zero, and the mask is still there."""
-    parent = toys.toy_checkpoint(masked=True)
+    parent = _parent(case.configured(), masked=True)
     for seed, replica in _transformed(case.configured(), parent).items():
-        older = dict(parent.replicas[seed].network.named_buffers())
+        older = _masks(parent.replicas[seed].network)
         state = toys.states(replica.network)
         assert older
         for key, mask in older.items():
@@ -70,7 +87,8 @@ def transform_keeps_masks(case: Case) -> None:
 @check("prune")
 def masks_fit_the_weights(case: Case) -> None:
     """Known keys, shape, bool, on the weights' device; the weights untouched; the same seed, the same masks."""
-    method, parent = case.configured(), toys.toy_checkpoint()
+    method = case.configured()
+    parent = _parent(method)
     measured = toys.measured_by(method, parent)
     for seed, replica in parent.replicas.items():
         shown, before = weights(replica.network), toys.states(replica.network)
@@ -85,10 +103,10 @@ def masks_fit_the_weights(case: Case) -> None:
 @check("prune")
 def pruned_weights_are_zero_and_stay_pruned(case: Case) -> None:
     """Through the stage: the masks are in the network, what they drop is zero, nothing pruned earlier revives."""
-    method, parent = case.configured(), toys.toy_checkpoint(masked=True)
+    method, parent = case.configured(), _parent(case.configured(), masked=True)
     for seed, replica in _transformed(method, parent).items():
-        older = dict(parent.replicas[seed].network.named_buffers())
-        masks = {key: value for key, value in replica.network.named_buffers() if key.endswith("/mask")}
+        older = _masks(parent.replicas[seed].network)
+        masks = _masks(replica.network)
         assert set(older) <= set(masks)
         assert not any((masks[key] & ~older[key]).any() for key in older), "a frozen weight was revived"
         for key, mask in masks.items():
@@ -136,7 +154,8 @@ def training_is_repeatable_and_learns(case: Case) -> None:
 @check("quantize")
 def plans_are_integers(case: Case) -> None:
     """Known keys; int8 weights, a positive scale per output channel, grids of 8 bits; the weights untouched."""
-    method, parent = case.configured(), toys.toy_checkpoint()
+    method = case.configured()
+    parent = _parent(method)
     measured = toys.measured_by(method, parent)
     for seed, replica in parent.replicas.items():
         shown, before = weights(replica.network), toys.states(replica.network)
@@ -155,7 +174,7 @@ def plans_are_integers(case: Case) -> None:
 @check("quantize")
 def integers_are_near_the_weights(case: Case) -> None:
     """What the stored integers mean is correlated above 0.9 with the weights they stand for."""
-    parent = toys.toy_checkpoint()
+    parent = _parent(case.configured())
     for seed, replica in _transformed(case.configured(), parent).items():
         layers = dict(integer_layers(replica.network))
         assert layers, "nothing is quantized"

@@ -15,9 +15,9 @@ from prunery.calibrate import histogram_quantile
 from prunery.errors import PruneryError
 from prunery.folding import folded
 from prunery.layers import as_matrix, compressible
+from prunery.wiring import rectified_layers
 
 from .histogram import StreamingHistogram
-from .rectified import rectified_layers
 
 Batches = Iterable[tuple[Tensor, Int[Tensor, " batch"]]]
 

@@ -5,11 +5,11 @@ import torch
 import torch.nn.functional as F
 from prunery_plugins.calibrate.activations import core
 from prunery_plugins.calibrate.activations.histogram import StreamingHistogram
-from prunery_plugins.calibrate.activations.rectified import rectified_layers
 from torch import nn
 
 from prunery import PruneryError
 from prunery.registry import registry
+from prunery.wiring import rectified_layers
 
 
 def measure(network, batches, **settings):
