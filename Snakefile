@@ -23,6 +23,7 @@ include: "rules/distill.smk"
 include: "rules/quantize.smk"
 include: "rules/evaluate.smk"
 include: "rules/bench.smk"
+include: "rules/analyse.smk"
 include: "rules/report.smk"
 
 

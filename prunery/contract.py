@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from prunery.measuring import (
+    Analyser,
     Backend,
     Bencher,
     BenchSettings,
@@ -178,6 +179,7 @@ BASES: dict[str, type[Method]] = {
     "spectral_fit": SpectralFitter,
     "evaluate": Evaluator,
     "bench": Bencher,
+    "analyse": Analyser,
     "backend": Backend,
 }
 """The abstract class that a method of each stage extends."""
@@ -186,12 +188,13 @@ TRANSFORMS = ("prune", "finetune", "distill", "quantize")
 """Stages that open a new folder below their parent's (`train` opens the first one)."""
 
 MEASURES = ("calibrate", "spectral_fit", "evaluate", "bench")
-"""Stages that add a file to a folder."""
+"""Stages that add a file to a folder (`analyse` adds one to the study's)."""
 
 __all__ = [
     "BASES",
     "MEASURES",
     "TRANSFORMS",
+    "Analyser",
     "Architecture",
     "Backend",
     "BenchSettings",

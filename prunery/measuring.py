@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Int
     from torch import Tensor, nn
 
+    from prunery.findings import Findings
+    from prunery.reporting.results import Results
+
 
 class CalibrationSettings(Settings):
     """Settings that every calibrator has: which data it sees."""
@@ -99,6 +102,26 @@ class Bencher(Method):
         """Seconds of each call, one list per call with a number per round, all taken in turns; warm-up is left out.
 
         A call answers once its work is done, also on a GPU.
+        """
+
+
+class Analyser(Method):
+    """A measure of a whole study: the results of many recipes in, what they say together out."""
+
+    stage = "analyse"
+
+    @abstractmethod
+    def recipes(self) -> tuple[str, ...]:
+        """The recipes whose evaluations it reads, in the short spellings of the config (`mlp-*/prune=l1@{0.5,0.9}`).
+
+        With each come the records and learning curves of its networks that trained.
+        """
+
+    @abstractmethod
+    def analyse(self, results: Results) -> Findings:
+        """What they say, from tables with a row per replica; the same results give the same findings.
+
+        Raises `PruneryError` in one line for settings that do not fit the results.
         """
 
 

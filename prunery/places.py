@@ -11,7 +11,7 @@ from prunery.contract import TRANSFORMS
 from prunery.recipe import AMOUNT, Recipe, file_name, parse
 from prunery.registry import Registry
 
-EXTENSION = {"calibrate": "safetensors", "spectral_fit": "json", "evaluate": "json", "bench": "json"}
+EXTENSION = {"calibrate": "safetensors", "spectral_fit": "json", "evaluate": "json", "bench": "json", "analyse": "json"}
 RESULTS = "results"
 
 
@@ -31,6 +31,10 @@ class Places:
     def report(self) -> str:
         """The page a user opens."""
         return f"{self.root}/report.html"
+
+    def analysis(self, variant: str) -> str:
+        """What a variant of `analyse` found in the study."""
+        return f"{self.root}/analyse={variant}.{EXTENSION['analyse']}"
 
     @cached_property
     def constraints(self) -> dict[str, str]:

@@ -26,6 +26,10 @@ LONGEST_NAME = 100
 """Characters of a name that becomes part of a file's."""
 LONGEST_STEP, LONGEST_PATH = 200, 3000
 """Characters of a folder's name and of a recipe's path: file systems admit 255 and 4096 with all that is put around."""
+NO_STEPS = dict.fromkeys(("train", "data", "model"), "is part of a base") | {
+    "analyse": "is a measure of the whole study, listed under measures"
+}
+"""Stages that are neither steps nor measures of a folder, and what to say of them."""
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _CYCLE = re.compile(r"\(([^()]*)\)(?:\*(\d+))?")
 _RANGE = re.compile(rf"@({AMOUNT})\.\.({AMOUNT}):({AMOUNT})")
@@ -80,8 +84,8 @@ def parse_step(segment: str) -> Step:
     if not found:
         raise PruneryError(f"{shown(segment)} is no step: write stage=variant or stage=variant@amount")
     stage = found["stage"]
-    if stage in (*MEASURES, "train", "data", "model"):
-        why = "is a measure, taken in a recipe's folders" if stage in MEASURES else "is part of a base"
+    if stage in (*MEASURES, *NO_STEPS):
+        why = NO_STEPS.get(stage, "is a measure, taken in a recipe's folders")
         raise PruneryError(f"{shown(segment)}: {stage} {why}; the steps of a recipe are {', '.join(TRANSFORMS)}")
     if stage not in TRANSFORMS:
         raise PruneryError(unknown("stage", stage, TRANSFORMS))

@@ -13,10 +13,10 @@ from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, get_args
 
 import pluggy
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from prunery.admission import check_class, told_of
 from prunery.contract import Method
@@ -112,10 +112,30 @@ def _validated(method: type[Method], values: dict[str, Any]) -> Any:
         return method.Settings.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
+        *above, last = first["loc"] or ("",)
         field, where = ".".join(map(str, first["loc"])), f"{method.stage} method {method.name!r}"
         if first["type"] == "extra_forbidden":
-            raise PruneryError(f"{where}: {unknown('setting', field, method.Settings.model_fields)}") from error
+            place = f", setting {'.'.join(map(str, above))!r}" if above else ""
+            raise PruneryError(f"{where}{place}: {unknown('setting', str(last), _known(method, above))}") from error
+        if first["type"] == "missing":
+            raise PruneryError(f"{where}: the setting {field!r} is missing") from error
         raise PruneryError(f"{where}{f', setting {field!r}' if field else ''}: {complaint(first)}") from error
+
+
+def _known(method: type[Method], place: list[int | str]) -> Iterable[str]:
+    """The keys that are known at a place inside the settings, such as `families.mnist`."""
+    model: type[BaseModel] = method.Settings
+    for part in place:
+        if part in model.model_fields:
+            model = _model_in(model.model_fields[str(part)].annotation) or model
+    return model.model_fields
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    """The model that a type hint names, in a container too."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for inner in get_args(annotation) if (found := _model_in(inner))), None)
 
 
 def load_folder(folder: Path, package: str) -> Iterable[tuple[str, ModuleType | BaseException]]:

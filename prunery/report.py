@@ -11,7 +11,8 @@ from prunery.files import save_json, save_text
 from prunery.reporting.claims import read_claims
 from prunery.reporting.page import render
 from prunery.reporting.results import read_results
-from prunery.reporting.summary import csv_frame, summarize, terminal_table
+from prunery.reporting.selection import ROWS
+from prunery.reporting.summary import Line, csv_frame, summarize, terminal_table
 from prunery.reporting.verdicts import Verdict, judge
 
 
@@ -31,7 +32,13 @@ def write_report(
     save_text(csv_frame(lines).to_csv(index=False, lineterminator="\n"), output.parent / "table.csv")
     save_json([_entry(verdict) for verdict in verdicts], output.parent / "claims.json")
     save_text(render(title, results, lines, verdicts, profile), output)
-    return terminal_table(lines)
+    return _table(lines)
+
+
+def _table(lines: list[Line]) -> str:
+    """The terminal's table, of a large study its beginning."""
+    more = f"\nand {len(lines) - ROWS} more: see table.csv" if len(lines) > ROWS else ""
+    return terminal_table(lines[:ROWS]) + more
 
 
 def _entry(verdict: Verdict) -> dict[str, Any]:

@@ -6,6 +6,6 @@ from prunery.job import current
 from prunery.report import write_report
 
 job = current()
-results, claims = (list(map(Path, job.told["input"].get(name, []))) for name in ("results", "claims"))
+results, claims = job.paths("results"), job.paths("claims")
 page, profile = job.output("page"), job.told["profile"]
 print(write_report(job.told["title"], Path(job.told["root"]), results, claims, page, profile))

@@ -10,6 +10,7 @@ from scipy import stats
 
 from prunery.errors import PruneryError
 from prunery.files import save_json
+from prunery.findings import Findings, Quantity
 from prunery.reporting.claims import read_claims
 from prunery.reporting.results import read_results
 from prunery.reporting.verdicts import FAILS, HOLDS, NOT_TESTABLE, UNDECIDED, combine, judge
@@ -135,6 +136,84 @@ def test_one_failing_case_fails_a_claim_and_it_holds_only_if_all_do():
     assert combine([]) == NOT_TESTABLE
 
 
+# --- quantities of an analysis ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def analysed(results):
+    """An analysis with quantities of every kind: closed, exact, open above, beyond what was tried, without interval."""
+    found = {
+        "small": Quantity(value=10, low=8, high=14, count=5),
+        "large": Quantity(value=20, low=18, high=23, count=5),
+        "exact": Quantity(value=10, low=10, high=10),
+        "open": Quantity(value=20, low=18),
+        "beyond": Quantity(low=100, reason="no size is stable: beyond the largest, 100"),
+        "single": Quantity(value=10, count=1, reason="one seed gives no interval"),
+        "absent": Quantity(reason="nothing was pruned"),
+    }
+    results.analyses["sizes"] = Findings(title="Sizes", quantities=found)
+    return results
+
+
+@pytest.mark.parametrize(
+    ("name", "expect", "wanted"),
+    [
+        ("small", "<= 14", HOLDS),
+        ("small", "<= 9", UNDECIDED),
+        ("small", "> 14", FAILS),
+        ("exact", ">= 10", HOLDS),
+        ("open", ">= 18", HOLDS),
+        ("open", "<= 1000", UNDECIDED),
+        ("open", "<= 17", FAILS),
+        ("beyond", "<= 99", FAILS),
+        ("beyond", "> 99", HOLDS),
+        ("beyond", "<= 101", NOT_TESTABLE),
+        ("single", "> 5", UNDECIDED),
+        ("absent", "> 5", NOT_TESTABLE),
+        ("smal", "> 5", NOT_TESTABLE),
+    ],
+)
+def test_a_quantity_is_decided_by_its_interval(tmp_path, analysed, name, expect, wanted):
+    test = f"{{kind: quantity, analyse: sizes, quantity: {name}, expect: '{expect}'}}"
+    assert verdict(tmp_path, analysed, test).verdict == wanted
+
+
+def test_why_a_quantity_cannot_be_tested_is_told(tmp_path, analysed):
+    test = "{{kind: quantity, analyse: {analysis}, quantity: {name}, expect: '< 5'}}"
+    reasons = [
+        ("sizes", "absent", "absent: nothing was pruned"),
+        ("sizes", "smal", "analysis sizes: unknown quantity 'smal': did you mean 'small'?"),
+        ("size", "small", "the study makes no analysis 'size'"),
+    ]
+    for analysis, name, reason in reasons:
+        assert verdict(tmp_path, analysed, test.format(analysis=analysis, name=name)).reason == reason
+
+
+def test_quantities_are_compared_by_recovered_variances(tmp_path, analysed):
+    """MOVER by hand: arms 10 - 8 and 23 - 20 below, 14 - 10 and 20 - 18 above."""
+    test = "{{kind: quantities, analyse: sizes, a: {a}, b: {b}, {more} expect: '{expect}'}}"
+    found = verdict(tmp_path, analysed, test.format(a="small", b="large", more="", expect="<= 0"))
+    assert found.verdict == HOLDS
+    assert found.cases[0].estimate == -10
+    assert found.cases[0].low == pytest.approx(-10 - np.hypot(2, 3))
+    assert found.cases[0].high == pytest.approx(-10 + np.hypot(4, 2))
+    found = verdict(tmp_path, analysed, test.format(a="small", b="large", more="ratio: true,", expect="< 1"))
+    below = np.hypot(np.log(10 / 8), np.log(23 / 20))
+    assert found.cases[0].estimate == pytest.approx(0.5)
+    assert found.cases[0].low == pytest.approx(0.5 * np.exp(-below))
+    for a, b, expect, wanted in (
+        ("[small, large]", "[large, beyond]", "<= 0", HOLDS),  # a chain; what lies beyond exceeds what was found
+        ("beyond", "small", "<= 0", FAILS),
+        ("small", "beyond", "<= -100", NOT_TESTABLE),
+        ("exact", "exact", "<= 0", HOLDS),
+        ("small", "single", "<= 0", UNDECIDED),
+        ("small", "absent", "<= 0", NOT_TESTABLE),
+        ("open", "small", ">= 0", HOLDS),
+        ("large", "open", "<= 0", UNDECIDED),
+    ):
+        assert verdict(tmp_path, analysed, test.format(a=a, b=b, more="", expect=expect)).verdict == wanted, (a, b)
+
+
 HEAD = "- id: a\n  statement: s\n"
 OF = "of: {base: b, recipe: dense}"
 
@@ -147,6 +226,8 @@ OF = "of: {base: b, recipe: dense}"
         (HEAD + "  test: {kind: guess}", "guess"),
         (HEAD + "  test: {kind: threshold, metric: acuracy, " + OF + ", expect: '> 1'}", "unknown metric 'acuracy'"),
         (HEAD + "  test: {kind: threshold, metric: macs, " + OF + ", expect: one}", "write a sign and a number"),
+        (HEAD + "  test: {kind: quantity, analyse: a, quantity: q, analyze: b, expect: '>1'}", "mean 'analyse'?"),
+        (HEAD + "  test: {kind: quantities, analyse: a, a: [q, r], b: [q, r, s], expect: '> 1'}", "do not match"),
         ("id: a", "a list of claims"),
         ("- [", "this is no YAML"),
     ],

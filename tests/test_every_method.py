@@ -76,6 +76,7 @@ SMALL_BERT = {
     "intermediate_size": 32,
     "max_position_embeddings": 16,
 }
+SWEEP = {"bases": "net-*", "prune": "prune=l1@{0.1,0.5,1.0}", "int8": {"recipe": "quantize=qat"}}
 CASES: dict[tuple[str, str], dict[str, Any]] = {
     ("data", "idx"): {"data_folder": lambda self, tmp: write_idx(tmp)},
     ("data", "csv"): {"data_folder": lambda self, tmp: write_csv(tmp)},
@@ -93,7 +94,11 @@ CASES: dict[tuple[str, str], dict[str, Any]] = {
     ("model", "vgg11"): {"spec": PHOTOS},
     ("model", "checkpoint"): {"settings": {"path": "weights.safetensors", "model": "mlp"}},
     ("train", "supervised"): {"settings": FEW_EPOCHS},
+    ("train", "qat"): {"settings": FEW_EPOCHS},
+    ("finetune", "qat"): {"settings": {**FEW_EPOCHS, "epochs": 2}},
     ("finetune", "supervised"): {"settings": {**FEW_EPOCHS, "epochs": 2}},
+    ("analyse", "regimes"): {"settings": {"families": {"net": SWEEP}}},
+    ("analyse", "shapes"): {"settings": {"families": {"net": {"bases": "net-*"}}, "minimal_parameters": 10}},
     ("distill", "kd"): {"settings": {**FEW_EPOCHS, "epochs": 2}},
 }
 """Attributes of the test class: settings, a spec, a data folder, or why the stage cannot be tested here."""

@@ -26,8 +26,8 @@ def here(tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
-def test_every_stage_but_those_of_machines_has_a_template():
-    assert set(BASES) - set(STAGES) == {"bench", "backend"}
+def test_every_stage_but_those_of_machines_and_studies_has_a_template():
+    assert set(BASES) - set(STAGES) == {"bench", "analyse", "backend"}
     assert {path.name for path in TEMPLATES.iterdir()} == {*STAGES.values(), "plugin", "package"}
 
 

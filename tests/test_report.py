@@ -6,6 +6,7 @@ import csv
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,12 @@ from scipy import stats
 
 from prunery import PruneryError
 from prunery.files import save_json, sha256
+from prunery.findings import Chart, Findings, Table
 from prunery.report import write_report
 from prunery.reporting.figures import spectrum_figure
 from prunery.reporting.page import page_data
 from prunery.reporting.results import Results, read_results
+from prunery.reporting.selection import shown
 from prunery.reporting.statistics import marchenko_pastur, mean_interval, pareto_front
 from prunery.reporting.summary import Speed, highlights, speed_text, summarize
 
@@ -407,7 +410,7 @@ def test_spectrum_figure_has_unit_mass_and_marks_the_spike(study: Study) -> None
 
 def test_curves_are_means_with_bands(study: Study) -> None:
     results: Results = read_results(study.root, study.files)
-    curves = page_data(results, [])["curves"]["digits-mlp/seeds=0-4"]["accuracy"]["data"]
+    curves = page_data(results, summarize(results))["curves"]["digits-mlp/seeds=0-4"]["accuracy"]["data"]
     band, line = curves[2:]
     rows = results.history[(results.history["path"] == "digits-mlp/seeds=0-4") & (results.history["epoch"] == 7)]
     expected = mean_interval(rows["validation_accuracy"])
@@ -431,3 +434,48 @@ def test_a_ratio_counts_only_beyond_what_equal_networks_differ_by(speedup, contr
     speed = Speed("eager", "fp32", "fp32", "structure", 1, ones, ones, speedup, control)
     assert speed.outcome == outcome
     assert (", within noise" in speed_text(speed)) == (outcome == "within noise")
+
+
+# --- large studies ---------------------------------------------------------------------------------------------------
+
+
+def test_a_page_shows_a_part_of_a_large_study_and_the_table_all_of_it(study: Study, monkeypatch: Any) -> None:
+    lines = summarize(read_results(study.root, study.files))
+    kept = shown(lines, 12)
+    assert len(kept) == 12
+    assert [line for line in lines if line in kept] == kept  # in their order
+    timed = [line.path for line in lines if line.speeds]
+    assert set(timed[:12]) <= {line.path for line in kept}
+    fronts = shown([replace(line, speeds=()) for line in lines], 12)
+    assert {line.base for line in fronts} == {line.base for line in lines}
+    assert shown(lines, len(lines)) is lines
+    monkeypatch.setattr("prunery.reporting.page.shown", lambda every: shown(every, 5))
+    output = study.root / "large.html"
+    write_report("Large", study.root, study.files, [], output)
+    page = output.read_text()
+    assert page.count("<tr data-path=") == 5
+    assert f"This page shows 5 of {len(lines)} networks" in page
+    assert len((study.root / "table.csv").read_text().splitlines()) == len(lines) + 1
+
+
+def test_the_terminal_shows_the_beginning_of_a_large_study(study: Study, monkeypatch: Any) -> None:
+    monkeypatch.setattr("prunery.report.ROWS", 3)
+    said = write_report("Large", study.root, study.files, [], study.root / "large.html").splitlines()
+    assert len(said) == 2 + 3 + 1
+    assert said[-1].startswith("and ")
+    assert said[-1].endswith(" more: see table.csv")
+
+
+def test_the_page_shows_what_analyses_found(study: Study) -> None:
+    table = Table(title="Minimal <sizes>", columns=["family", "size"], rows=[["mlp", "10\n[8, 14]"], ["cnn", None]])
+    charts = [Chart(title=f"c{n}", figure={"data": [], "layout": {}}, group="mlp" if n < 2 else "") for n in range(3)]
+    found = Findings(title="Sizes", notes=["A note."], tables=[table], figures=charts)
+    study.add(".", "analyse=sizes.json", found.model_dump(mode="json"))
+    output = study.root / "with-analyses.html"
+    write_report("Analysed", study.root, study.files, [], output)
+    page = output.read_text()
+    assert "Minimal &lt;sizes&gt;" in page
+    assert 'data-save="analysis-sizes-table-0"' in page
+    assert page.count('id="analysis-sizes-') == 3 + 1
+    section = page.partition('<section id="analyses"')[2].partition("</section>")[0]
+    assert section.count('<div class="plots three">') == 2

@@ -1,4 +1,4 @@
-"""What is asked of measures and backends: calibrate, spectral_fit, evaluate, bench, backend."""
+"""What is asked of measures and backends: calibrate, spectral_fit, evaluate, bench, analyse, backend."""
 
 from __future__ import annotations
 
@@ -12,9 +12,12 @@ from torch import Tensor, nn
 
 from prunery import toys
 from prunery.checks.base import Case, check, is_json, seeded, silent, stage_function
+from prunery.findings import Findings
 from prunery.layers import compressible, weights
 from prunery.measured import load_findings, save_findings
+from prunery.recipe import expand
 from prunery.registry import registry
+from prunery.toyresults import toy_results
 
 
 @check("calibrate")
@@ -150,3 +153,25 @@ def figures_of_the_eager_backend_are_json(case: Case) -> None:
     figures = stage_function("bench")(method, network, dense, toys.toy_images(), backends, silent)
     assert figures
     is_json(figures)
+
+
+@check("analyse")
+def recipes_are_spelled_as_in_a_config(case: Case) -> None:
+    """There are some, and each can be written out."""
+    spelled = case.configured().recipes()
+    assert spelled
+    assert all(expand(text) for text in spelled)
+
+
+@check("analyse")
+def findings_are_json_and_repeatable(case: Case) -> None:
+    """Of a made-up study of the recipes it reads, of one seed too: the same twice, the tables as before."""
+    method = case.configured()
+    for seeds in (4, 1):
+        results = toy_results(method.recipes(), seeds)
+        before = results.replicas.copy()
+        first, second = (method.analyse(results) for _ in range(2))
+        assert isinstance(first, Findings)
+        assert first == second, "two runs differ"
+        assert results.replicas.equals(before), "the results were changed"
+        is_json(first.model_dump(mode="json"))

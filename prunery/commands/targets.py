@@ -31,6 +31,8 @@ def target(study: Workflow, path: str) -> str:
         return f"{study.root}/{below.as_posix() if below != Path() else PAGES[0]}"
     if below.as_posix().startswith("data="):
         return _data(study, below)
+    if below.as_posix().startswith("analyse="):
+        return _analysis(study, below)
     folder, name = _split(below)
     stage, _, variant = name.partition("=")
     if stage in MEASURES:
@@ -42,6 +44,12 @@ def _data(study: Workflow, below: Path) -> str:
     if below.suffix != ".safetensors" or below.stem.partition("=")[2] not in study.data_names:
         raise PruneryError(unknown("data", below.stem.partition("=")[2], study.data_names))
     return f"{study.root}/{below}"
+
+
+def _analysis(study: Workflow, below: Path) -> str:
+    variant = below.name.partition("=")[2].removesuffix(".json")
+    study.study.method(study.registry, "analyse", variant)
+    return study.analysis(variant)
 
 
 def _split(below: Path) -> tuple[str, str]:

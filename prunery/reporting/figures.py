@@ -8,10 +8,9 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
-from prunery.reporting.results import DENSE, Results
-from prunery.reporting.statistics import marchenko_pastur, mean_interval, pareto_front
+from prunery.reporting.results import DENSE
+from prunery.reporting.statistics import marchenko_pastur, pareto_front, rounded
 from prunery.reporting.summary import Line, Speed, accuracy_text, size_text
 
 Figure = dict[str, Any]
@@ -28,11 +27,6 @@ FAMILIES = {
 
 CURVE_POINTS = 120
 """Points at which a fitted density is drawn."""
-
-
-def rounded(values: Any) -> list[float]:
-    """Six significant digits: enough for any screen, and equal on every machine."""
-    return [float(f"{value:.6g}") for value in values]
 
 
 # --- accuracy against cost -------------------------------------------------------------------------------------------
@@ -142,48 +136,6 @@ def _family(points: list[Point], family: str, colour: str, symbol: str) -> Figur
         below = rounded(speed.latency[0] - speed.latency[1] for speed in speeds)
         trace["error_x"] = {"type": "data", "symmetric": False, "array": above, "arrayminus": below, **bars}
     return trace
-
-
-# --- learning curves -------------------------------------------------------------------------------------------------
-
-
-def curve_figures(results: Results) -> dict[str, dict[str, Figure]]:
-    """path -> `loss` and `accuracy` -> mean over seeds and its interval, epoch by epoch."""
-    if results.history.empty:
-        return {}
-    return {
-        str(path): {quantity: _curves(rows, quantity) for quantity in ("loss", "accuracy")}
-        for path, rows in results.history.groupby("path", sort=False)
-    }
-
-
-def _curves(rows: pd.DataFrame, quantity: str) -> Figure:
-    data: list[Figure] = []
-    for split, colour in (("train", "var(--train)"), ("validation", "var(--validation)")):
-        column = f"{split}_{quantity}"
-        if column in rows and rows[column].notna().any():
-            data += _band(rows.dropna(subset=[column]), column, split, colour)
-    layout = {
-        "xaxis": {"title": {"text": "epoch"}},
-        "yaxis": {"title": {"text": quantity}, "tickformat": ".0%" if quantity == "accuracy" else ""},
-        "hovermode": "x unified",
-        "legend": {"orientation": "h", "y": 1.12, "x": 0},
-    }
-    return {"data": data, "layout": layout}
-
-
-def _band(rows: pd.DataFrame, column: str, name: str, colour: str) -> Iterator[Figure]:
-    epochs = [(str(epoch), mean_interval(values)) for epoch, values in rows.groupby("epoch")[column]]
-    x = [int(epoch) for epoch, _ in epochs]
-    low, high = (rounded(i.mean + sign * i.half_width for _, i in epochs) for sign in (-1, 1))
-    yield {
-        "type": "scatter", "mode": "lines", "x": [*x, *reversed(x)], "y": [*high, *reversed(low)], "fill": "toself",
-        "fillcolor": colour, "opacity": 0.18, "line": {"width": 0}, "hoverinfo": "skip", "showlegend": False,
-    }  # fmt: skip
-    yield {
-        "type": "scatter", "mode": "lines", "name": name, "x": x, "y": rounded(i.mean for _, i in epochs),
-        "line": {"width": 2, "color": colour}, "hovertemplate": "%{y:.4g}",
-    }  # fmt: skip
 
 
 # --- spectra ---------------------------------------------------------------------------------------------------------

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from functools import cache
 from importlib import resources
+from itertools import groupby
 from typing import Any
 
 import pandas as pd
@@ -12,13 +14,18 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from prunery.findings import Chart, Findings
 from prunery.reporting import summary
-from prunery.reporting.claims import Claim, Difference, Pick, RankCorrelation, Threshold, Wilcoxon
-from prunery.reporting.figures import FAMILIES, curve_figures, pareto_figures, rounded, spectrum_figure
+from prunery.reporting.cases import FAILS, HOLDS, NOT_TESTABLE, UNDECIDED
+from prunery.reporting.claims import Claim
+from prunery.reporting.curves import curve_figures
+from prunery.reporting.figures import FAMILIES, pareto_figures, spectrum_figure
+from prunery.reporting.kinds import Difference, Pick, QuantitiesTest, QuantityTest, RankCorrelation, Threshold, Wilcoxon
 from prunery.reporting.results import DENSE, Results
-from prunery.reporting.statistics import mean_interval
+from prunery.reporting.selection import CARDS, shown
+from prunery.reporting.statistics import mean_interval, rounded
 from prunery.reporting.summary import Line
-from prunery.reporting.verdicts import FAILS, HOLDS, NOT_TESTABLE, UNDECIDED, Verdict
+from prunery.reporting.verdicts import Verdict
 
 LAYER_COLUMNS = ("parameters", "nonzero", "sparsity", "bits", "macs")
 FIT_COLUMNS = ("sigma_plus", "fit_error", "bulk_fraction", "spikes", "spike_mass", "hill")
@@ -26,22 +33,24 @@ SCRIPTS = ("table.js", "plots.js", "inspect.js")
 
 
 def render(title: str, results: Results, lines: list[Line], verdicts: list[Verdict], profile: str | None) -> str:
-    """The whole page as text; equal inputs give equal bytes."""
+    """The whole page as text; equal inputs give equal bytes. Of a large study it shows a part of the recipes."""
+    seen = shown(lines)
     environment = Environment(
         loader=PackageLoader("prunery.reporting"), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     environment.filters |= {
         "percent": summary.percent, "accuracy": summary.accuracy_text, "size": summary.size_text,
-        "speed": summary.speed_text, "number": number_text, "test": test_text,
+        "speed": summary.speed_text, "number": number_text, "test": test_text, "grouped": grouped_charts,
     }  # fmt: skip
     return environment.get_template("report.html.j2").render(
-        title=title, profile=profile, lines=lines, highlights=summary.highlights(lines), verdicts=verdicts,
-        bases=list(dict.fromkeys(line.base for line in lines)), tolerance=summary.TOLERANCE, families=FAMILIES,
+        title=title, profile=profile, lines=seen, evaluated=len(lines), verdicts=verdicts,
+        highlights=summary.highlights(lines)[:CARDS], every_base=list(dict.fromkeys(line.base for line in lines)),
+        bases=list(dict.fromkeys(line.base for line in seen)), tolerance=summary.TOLERANCE, families=FAMILIES,
         tally={name: sum(v.verdict == name for v in verdicts) for name in (HOLDS, FAILS, UNDECIDED, NOT_TESTABLE)},
         bench=bench_rows(results.bench), machines=machines(results.bench), results=results, dense=DENSE,
         style=asset("report.css"), scripts=[asset(name) for name in SCRIPTS], plotly=Markup(get_plotlyjs()),
-        data=inline_json(page_data(results, lines)),
+        data=inline_json(page_data(results, seen)),
     )  # fmt: skip
 
 
@@ -62,6 +71,12 @@ def number_text(value: float | None) -> str:
     if value is None or pd.isna(value):
         return "–"  # noqa: RUF001
     return f"{value:,.0f}" if abs(value) >= 1000 or value == int(value) else f"{value:.4g}"
+
+
+def grouped_charts(findings: Findings) -> list[tuple[str, list[tuple[int, Chart]]]]:
+    """The figures of an analysis, numbered: those of a group in a row together."""
+    numbered = enumerate(findings.figures)
+    return [(group, list(held)) for group, held in groupby(numbered, key=lambda each: each[1].group)]
 
 
 # --- tables ----------------------------------------------------------------------------------------------------------
@@ -103,6 +118,12 @@ def test_text(claim: Claim) -> str:
         case Threshold():
             where = "" if test.metric not in ("speedup", "latency_ms") else f" on {', '.join(test.backend)}"
             return f"{test.metric} of {_pick(test.of)}{where}, {test.expect}"
+        case QuantityTest():
+            return f"{', '.join(test.quantity)} of the analysis {test.analyse}, {test.expect}"
+        case QuantitiesTest():
+            sign = "/" if test.ratio else "−"  # noqa: RUF001
+            pairs = ", ".join(f"{a} {sign} {b}" for a, b in test.pairs())
+            return f"{pairs} of the analysis {test.analyse}, {test.expect}"
 
 
 def _pick(pick: Pick) -> str:
@@ -113,15 +134,22 @@ def _pick(pick: Pick) -> str:
 
 
 def page_data(results: Results, lines: list[Line]) -> dict[str, Any]:
-    """Figures and details, by recipe, for the page's scripts."""
+    """Figures and details, by recipe, for the page's scripts: of these lines and of what they were made from."""
+    chains = {line.path: results.chain(line.path) for line in lines}
+    stages = dict.fromkeys(path for chain in chains.values() for path in chain)
     table = summary.csv_frame(lines).to_csv(index=False, lineterminator="\n").splitlines() if lines else [""]
     return {
         "pareto": pareto_figures(lines),
-        "curves": curve_figures(results),
+        "curves": curve_figures(results, stages),
+        "analyses": {
+            f"{name}-{number}": chart.figure
+            for name, findings in results.analyses.items()
+            for number, chart in enumerate(findings.figures)
+        },
         "spectra": spectra(results),
-        "layers": layer_tables(results),
-        "chains": {line.path: results.chain(line.path) for line in lines},
-        "stages": {path: provenance(results, path) for path in results.stages},
+        "layers": layer_tables(results, chains),
+        "chains": chains,
+        "stages": {path: provenance(results, path) for path in stages},
         "csv": {"header": table[0], "rows": {line.path: row for line, row in zip(lines, table[1:], strict=True)}},
     }
 
@@ -159,17 +187,18 @@ def _mean(seeds: dict[str, dict[str, Any]], key: str, column: str) -> float | No
     return rounded([mean_interval(values).mean])[0] if values else None
 
 
-def layer_tables(results: Results) -> dict[str, Any]:
+def layer_tables(results: Results, paths: Collection[str]) -> dict[str, Any]:
     """path -> rows of key, dtype and the means over seeds of `LAYER_COLUMNS`."""
     if results.layers.empty:
         return {}
-    columns = [name for name in LAYER_COLUMNS if name in results.layers]
+    held = results.layers[results.layers["path"].isin(paths)]
+    first = held.groupby("path", sort=False)["evaluate"].transform("first")
+    grouped = held[held["evaluate"] == first].groupby(["path", "key"], sort=False)
+    columns = [name for name in LAYER_COLUMNS if name in held]
+    types = grouped["dtype"].agg(lambda names: "/".join(sorted(set(names))))
     tables: dict[str, Any] = {}
-    for path, rows in results.layers.groupby("path", sort=False):
-        rows = rows[rows["evaluate"] == rows["evaluate"].iloc[0]]
-        means = rows.groupby("key", sort=False)[columns].mean()
-        types = rows.groupby("key", sort=False)["dtype"].agg(lambda names: "/".join(sorted(set(names))))
-        tables[str(path)] = [[key, types[key], *rounded(means.loc[key])] for key in means.index]
+    for (path, key), dtype, means in zip(types.index, types, grouped[columns].mean().to_numpy(), strict=True):
+        tables.setdefault(path, []).append([key, dtype, *rounded(means)])
     return tables
 
 

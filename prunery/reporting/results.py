@@ -9,6 +9,8 @@ import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,8 @@ import pandas as pd
 from prunery.contract import TRANSFORMS
 from prunery.errors import PruneryError
 from prunery.files import sha256
-from prunery.recipe import Recipe, parse_seeds, parse_step
+from prunery.findings import Findings, read_findings
+from prunery.recipe import Recipe, expand, parse_seeds, parse_step
 
 DENSE = "dense"
 """What a recipe without steps is called."""
@@ -27,15 +30,20 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Stage:
-    """One folder's place in its lineage: what `model.json` says of its making, and the hash of that file."""
+    """What `model.json` says of one folder: its making, the file's hash, the model it started as and its settings."""
 
     provenance: dict[str, Any]
     hash: str
+    model: str = ""
+    settings: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
 class Results:
-    """All results of a study. `spectra` maps (path, variant) -> seed -> key of the weight -> figures."""
+    """All results of a study. `spectra` maps (path, variant) -> seed -> key of the weight -> figures.
+
+    `analyses` holds the findings of each variant of `analyse`.
+    """
 
     stages: dict[str, Stage] = field(default_factory=dict)
     recipes: dict[str, Recipe] = field(default_factory=dict)
@@ -44,11 +52,38 @@ class Results:
     bench: pd.DataFrame = field(default_factory=pd.DataFrame)
     history: pd.DataFrame = field(default_factory=pd.DataFrame)
     spectra: dict[tuple[str, str], dict[str, dict[str, Any]]] = field(default_factory=dict)
+    analyses: dict[str, Findings] = field(default_factory=dict)
 
     @property
     def evaluated(self) -> list[str]:
         """The paths that have been evaluated, in the order of the files."""
         return [] if self.replicas.empty else list(dict.fromkeys(self.replicas["path"]))
+
+    @cached_property
+    def by_recipe(self) -> dict[tuple[str, str], pd.DataFrame]:
+        """(base, recipe) -> the rows of its replicas, of the first variant of `evaluate`."""
+        if self.replicas.empty:
+            return {}
+        first = self.replicas[self.replicas["evaluate"] == self.replicas["evaluate"].iloc[0]]
+        grouped = first.drop_duplicates(["base", "recipe", "seed"]).groupby(["base", "recipe"], sort=False)
+        return {(str(base), str(recipe)): rows for (base, recipe), rows in grouped}
+
+    @cached_property
+    def by_path(self) -> dict[str, pd.DataFrame]:
+        """Path -> its learning curves, a row per seed and epoch."""
+        grouped = () if self.history.empty else self.history.groupby("path", sort=False)
+        return {str(path): rows for path, rows in grouped}
+
+    def matching(self, spelling: str) -> dict[tuple[str, str], pd.DataFrame]:
+        """Of `by_recipe` what a short spelling of the config stands for (`mlp-*/prune=l1@{0.5,0.9}`), in its order."""
+        found: dict[tuple[str, str], pd.DataFrame] = {}
+        for spelled in expand(spelling):
+            pattern, *steps = spelled.split("/")
+            recipe = "/".join(step for step in steps if not step.startswith("seeds=")) or DENSE
+            plain = (pattern, recipe) in self.by_recipe
+            keys = [(pattern, recipe)] if plain else [key for key in self.by_recipe if key[1] == recipe]
+            found |= {key: self.by_recipe[key] for key in keys if fnmatchcase(key[0], pattern)}
+        return found
 
     def chain(self, path: str) -> list[str]:
         """The paths of a recipe's known ancestors, the dense network first, and of the recipe itself."""
@@ -64,7 +99,10 @@ def read_results(root: Path, files: Iterable[Path]) -> Results:
     tables: dict[str, list[Row]] = {"replicas": [], "layers": [], "bench": [], "history": []}
     for file in files:
         measure, _, variant = file.stem.partition("=")
-        if file.suffix != ".json" or measure not in _READERS:
+        if file.suffix != ".json" or measure not in (*_READERS, "analyse"):
+            continue
+        if measure == "analyse":
+            results.analyses[variant] = read_findings(file)
             continue
         path = _recipe_path(root, file)
         results.recipes.setdefault(path, _recipe(path))
@@ -122,7 +160,10 @@ def _load(file: Path) -> Any:
 
 
 def _read_model(file: Path, path: str, variant: str, results: Results, tables: dict[str, list[Row]]) -> None:
-    results.stages[path] = Stage(_load(file)["provenance"], sha256(file))
+    record = _load(file)
+    network = record.get("network", {})
+    made_as = network.get("model", ""), network.get("settings", {})
+    results.stages[path] = Stage(record["provenance"], sha256(file), *made_as)
 
 
 def _read_history(file: Path, path: str, variant: str, results: Results, tables: dict[str, list[Row]]) -> None:

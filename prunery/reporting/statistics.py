@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -31,6 +32,12 @@ class Interval:
         return max(self.high - self.mean, self.mean - self.low)
 
 
+@cache
+def t_reach(count: int) -> float:
+    """Half the width of the interval of a mean of `count` values, in standard errors; 0 for a single value."""
+    return float(stats.t.ppf((1 + CONFIDENCE) / 2, count - 1)) if count > 1 else 0.0
+
+
 def mean_interval(values: ArrayLike) -> Interval:
     """Student's t interval of the mean of independent values. Raises `ValueError` if there are none."""
     sample = np.asarray(values, dtype=np.float64)
@@ -40,7 +47,7 @@ def mean_interval(values: ArrayLike) -> Interval:
     if sample.size == 1:
         return Interval(mean, None, None, 1)
     error = float(sample.std(ddof=1)) / math.sqrt(sample.size)
-    reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, sample.size - 1)) * error
+    reach = t_reach(int(sample.size)) * error
     return Interval(mean, mean - reach, mean + reach, int(sample.size))
 
 
@@ -66,6 +73,11 @@ def signed_rank(differences: ArrayLike) -> tuple[float, float] | None:
         return None
     above, below = (stats.wilcoxon(sample, alternative=side).pvalue for side in ("greater", "less"))
     return float(above), float(below)
+
+
+def rounded(values: Iterable[float]) -> list[float]:
+    """Six significant digits: enough for any screen, and equal on every machine."""
+    return [float(f"{value:.6g}") for value in values]
 
 
 def pareto_front(cost: Sequence[float], gain: Sequence[float]) -> list[int]:

@@ -77,17 +77,18 @@ def summarize(results: Results) -> list[Line]:
     """A line for every evaluated recipe, by its first evaluation, in the order of the files."""
     if results.replicas.empty:
         return []
-    grouped = results.replicas.groupby("path", sort=False)
-    return [_line(str(path), _first_variant(rows, "evaluate"), results) for path, rows in grouped]
+    variant = results.replicas.groupby("path", sort=False)["evaluate"].transform("first")
+    grouped = results.replicas[results.replicas["evaluate"] == variant].groupby("path", sort=False)
+    names = [name for name in SIZES if name in results.replicas]
+    means = grouped[names].mean()
+    sizes = means.where(grouped[names].count().eq(grouped.size(), axis=0)).to_dict("index")
+    return [_line(str(path), rows, sizes[path], results) for path, rows in grouped]
 
 
-def _first_variant(rows: pd.DataFrame, column: str) -> pd.DataFrame:
-    return rows[rows[column] == rows[column].iloc[0]]
-
-
-def _line(path: str, rows: pd.DataFrame, results: Results) -> Line:
+def _line(path: str, rows: pd.DataFrame, means: Mapping[Any, float], results: Results) -> Line:
+    """`means` are those of the sizes, NaN where a replica lacks one."""
     first = rows.iloc[0]
-    sizes = {name: float(rows[name].mean()) for name in SIZES if name in rows and rows[name].notna().all()}
+    sizes = {str(name): float(value) for name, value in means.items() if not pd.isna(value)}
     test, validation = (clipped(mean_interval(rows[f"{split}_accuracy"]), 0.0, 1.0) for split in ("test", "validation"))
     columns = {name: None if pd.isna(first[name]) else first[name] for name in ("stage", "prune", "quantize")}
     return Line(path, first["base"], first["recipe"], columns, test, validation, sizes, _speeds(path, results.bench))

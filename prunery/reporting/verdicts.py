@@ -9,25 +9,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from prunery.reporting.claims import SEEDED, Claim, Difference, Expectation, Pick, RankCorrelation, Threshold, Wilcoxon
+from prunery.reporting.cases import FAILS, HOLDS, NOT_TESTABLE, UNDECIDED, Case, MissingError, combine, held
+from prunery.reporting.claims import Claim
+from prunery.reporting.kinds import SEEDED, Difference, Pick, RankCorrelation, Threshold, Wilcoxon
+from prunery.reporting.quantified import judge_quantities, judge_quantity
 from prunery.reporting.results import Results
 from prunery.reporting.statistics import CONFIDENCE, Interval, clipped, mean_interval, rank_correlation, signed_rank
-
-HOLDS, FAILS, UNDECIDED, NOT_TESTABLE = "holds", "fails", "undecided", "not testable at this scale"
-
-
-@dataclass(frozen=True)
-class Case:
-    """One of the situations that a claim speaks of: what was found and what follows. `count` is seeds or pairs."""
-
-    name: str
-    verdict: str
-    reason: str = ""
-    estimate: float | None = None
-    low: float | None = None
-    high: float | None = None
-    count: int = 0
-    p_value: float | None = None
 
 
 @dataclass(frozen=True)
@@ -38,10 +25,6 @@ class Verdict:
     verdict: str
     reason: str = ""
     cases: list[Case] = field(default_factory=list)
-
-
-class _MissingError(Exception):
-    """The results do not hold what a case needs."""
 
 
 def judge(claim: Claim, results: Results, profile: str | None) -> Verdict:
@@ -55,29 +38,6 @@ def judge(claim: Claim, results: Results, profile: str | None) -> Verdict:
     return Verdict(claim, verdict, reason, cases)
 
 
-def combine(verdicts: list[str]) -> str:
-    """The verdict of all cases together: one failure fails the claim, and it holds only if every case holds."""
-    for strongest in (FAILS, NOT_TESTABLE, UNDECIDED):
-        if strongest in verdicts:
-            return strongest
-    return HOLDS if verdicts else NOT_TESTABLE
-
-
-def decide(interval: Interval, expect: Expectation) -> str:
-    """Holds if the whole interval is as expected, fails if none of it is, else undecided; so is a single seed."""
-    if interval.low is None or interval.high is None:
-        return UNDECIDED
-    met = {expect.met_by(interval.low), expect.met_by(interval.high)}
-    return UNDECIDED if len(met) == 2 else HOLDS if met == {True} else FAILS
-
-
-def _case(name: str, interval: Interval, expect: Expectation) -> Case:
-    verdict = decide(interval, expect)
-    why = "one seed gives no interval" if interval.count == 1 else "the interval straddles the bound"
-    reason = why if verdict == UNDECIDED else ""
-    return Case(name, verdict, reason, interval.mean, interval.low, interval.high, interval.count)
-
-
 # --- picking results -------------------------------------------------------------------------------------------------
 
 
@@ -89,13 +49,13 @@ def _rows(results: Results, base: str, recipe: str, pick: Pick) -> pd.DataFrame:
     if not table.empty:
         table = table[table["evaluate"] == (pick.evaluate or table["evaluate"].iloc[0])]
     if table.empty:
-        raise _MissingError(f"no evaluation of {base}/{recipe}")
+        raise MissingError(f"no evaluation of {base}/{recipe}")
     return table.drop_duplicates("seed").set_index("seed")
 
 
 def _metric(rows: pd.DataFrame, metric: str, name: str) -> pd.Series[float]:
     if metric not in rows or rows[metric].isna().any():
-        raise _MissingError(f"{name} has no {metric}")
+        raise MissingError(f"{name} has no {metric}")
     return rows[metric].astype(float)
 
 
@@ -106,7 +66,7 @@ def _differences(test: Difference | Wilcoxon, results: Results, pair: tuple[str,
     b = _metric(_rows(results, base_b, recipe_b, test.b), test.metric, f"{base_b}/{recipe_b}")
     a, b = a.align(b, join="inner")
     if a.empty:
-        raise _MissingError(f"{base_a}/{recipe_a} and {base_b}/{recipe_b} share no seed")
+        raise MissingError(f"{base_a}/{recipe_a} and {base_b}/{recipe_b} share no seed")
     return (a - b) / b if getattr(test, "relative", False) else a - b
 
 
@@ -121,15 +81,15 @@ def _pair_name(pair: tuple[str, str, str, str]) -> str:
 def _judge_difference(test: Difference, results: Results) -> Iterator[Case]:
     for pair in test.pairs():
         try:
-            yield _case(_pair_name(pair), mean_interval(_differences(test, results, pair)), test.expect)
-        except _MissingError as missing:
+            yield held(_pair_name(pair), mean_interval(_differences(test, results, pair)), test.expect)
+        except MissingError as missing:
             yield Case(_pair_name(pair), NOT_TESTABLE, str(missing))
 
 
 def _judge_wilcoxon(test: Wilcoxon, results: Results) -> Iterator[Case]:
     try:
         parts = [_differences(test, results, pair) for pair in test.pairs()]
-    except _MissingError as missing:
+    except MissingError as missing:
         yield Case("all pairs", NOT_TESTABLE, str(missing))
         return
     pooled = np.concatenate(parts)
@@ -146,8 +106,8 @@ def _judge_rank_correlation(test: RankCorrelation, results: Results) -> Iterator
     for base in test.of.base:
         try:
             interval = clipped(mean_interval(list(_correlations(test, results, base))), -1.0, 1.0)
-            yield _case(f"{base}: {test.x} and {test.y}", interval, test.expect)
-        except _MissingError as missing:
+            yield held(f"{base}: {test.x} and {test.y}", interval, test.expect)
+        except MissingError as missing:
             yield Case(base, NOT_TESTABLE, str(missing))
 
 
@@ -162,7 +122,7 @@ def _correlations(test: RankCorrelation, results: Results, base: str) -> Iterato
     for seed in x.index:
         rho = rank_correlation(x.loc[seed], y.loc[seed])
         if rho is None:
-            raise _MissingError(f"{base}: a rank correlation needs three recipes that differ in {test.x} and {test.y}")
+            raise MissingError(f"{base}: a rank correlation needs three recipes that differ in {test.x} and {test.y}")
         yield rho
 
 
@@ -179,9 +139,9 @@ def _seeded_case(test: Threshold, results: Results, base: str, recipe: str) -> C
     name = f"{base}/{recipe}"
     try:
         values = _metric(_rows(results, base, recipe, test.of), test.metric, name)
-    except _MissingError as missing:
+    except MissingError as missing:
         return Case(name, NOT_TESTABLE, str(missing))
-    return _case(name, mean_interval(values), test.expect)
+    return held(name, mean_interval(values), test.expect)
 
 
 def _timed_cases(test: Threshold, results: Results, base: str, recipe: str) -> Iterator[Case]:
@@ -207,7 +167,7 @@ def _timed_case(name: str, row: dict[str, Any], test: Threshold) -> Case:
         return Case(name, NOT_TESTABLE, f"{name}: no {test.metric}")
     low, high = (row.get(f"{test.metric}_{end}", value) for end in ("low", "high"))
     precisions = f"{name} ({row['precision']} to {row['reference_precision']})"
-    return _case(precisions, Interval(float(value), float(low), float(high), 0), test.expect)
+    return held(precisions, Interval(float(value), float(low), float(high), 0), test.expect)
 
 
 _JUDGES: dict[str, Any] = {
@@ -215,4 +175,6 @@ _JUDGES: dict[str, Any] = {
     "wilcoxon": _judge_wilcoxon,
     "rank_correlation": _judge_rank_correlation,
     "threshold": _judge_threshold,
+    "quantity": judge_quantity,
+    "quantities": judge_quantities,
 }

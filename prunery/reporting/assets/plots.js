@@ -29,7 +29,7 @@ function axis(own) {
 }
 
 function layoutOf(figure) {
-  const own = figure.layout;
+  const own = themed(figure.layout);
   return {
     ...own, xaxis: axis(own.xaxis), yaxis: axis(own.yaxis), autosize: true,
     margin: { l: 56, r: 16, t: 18, b: 48 }, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
@@ -130,6 +130,7 @@ function shown(value) {
 }
 
 function startPlots() {
+  for (const [name, figure] of Object.entries(data.analyses)) show(`analysis-${name}`, figure);
   for (const id of ["pareto-base", "pareto-backend"]) byId(id).addEventListener("change", showPareto);
   showPareto();
   if (data.spectra.length) {

@@ -46,14 +46,27 @@ function filterTable(table) {
   document.querySelector(`[data-count="${table.id}"]`).textContent = `${shown} of ${rows.length}`;
 }
 
-function downloadCsv() {
-  const rows = [...byId("recipe-table").tBodies[0].rows].filter((row) => !row.hidden);
-  const text = [data.csv.header, ...rows.map((row) => data.csv.rows[row.dataset.path])].join("\n") + "\n";
-  const link = element("a", { href: URL.createObjectURL(new Blob([text], { type: "text/csv" })), download: "recipes.csv" });
+function save(text, name) {
+  const link = element("a", { href: URL.createObjectURL(new Blob([text], { type: "text/csv" })), download: name });
   link.click();
   URL.revokeObjectURL(link.href);
 }
 
+/** A table as it stands; line breaks within a cell become spaces. */
+function downloadTable(table, name) {
+  const text = (cell) => `"${cell.textContent.trim().replace(/\s+/g, " ").replaceAll('"', '""')}"`;
+  save([...table.rows].map((row) => [...row.cells].map(text).join(",")).join("\n") + "\n", name);
+}
+
+function downloadCsv() {
+  const rows = [...byId("recipe-table").tBodies[0].rows].filter((row) => !row.hidden);
+  const text = [data.csv.header, ...rows.map((row) => data.csv.rows[row.dataset.path])].join("\n") + "\n";
+  save(text, "recipes.csv");
+}
+
+for (const button of document.querySelectorAll("[data-save]")) {
+  button.addEventListener("click", () => downloadTable(byId(button.dataset.save), `${button.dataset.save}.csv`));
+}
 for (const table of document.querySelectorAll("[data-table]")) {
   [...table.tHead.rows[0].cells].forEach((header, column) => {
     header.querySelector("button").addEventListener("click", () => sortTable(table, column, header));

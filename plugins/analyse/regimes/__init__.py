@@ -1,0 +1,117 @@
+"""How small a network may be, how much of it can go, and what eight bits cost, over a sweep of sizes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal, final
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from prunery import Analyser, Settings, hookimpl
+
+if TYPE_CHECKING:
+    from prunery.findings import Findings
+    from prunery.reporting.results import Results
+
+NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
+
+
+def _listed(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
+
+
+Patterns = Annotated[tuple[str, ...], BeforeValidator(_listed), Field(min_length=1)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Int8(_Strict):
+    """Where a family's 8-bit networks are: bases (the family's own if left out) and what is done to them."""
+
+    bases: Patterns | None = None
+    recipe: str = Field("quantize=qat", min_length=1)
+
+
+class Paper(_Strict):
+    """What a paper gives: parameters, share of weights, percentage points, percent."""
+
+    minimal_parameters: float | None = None
+    safe_pruning: float | None = None
+    int8_gap: float | None = None
+    accuracy: float | None = None
+
+
+class Family(_Strict):
+    """Networks that differ in size: bases by name or pattern, and the recipes that prune and quantize them."""
+
+    bases: Patterns
+    prune: str | None = Field(None, min_length=1)
+    int8: Int8 | None = None
+    size: str | None = None
+    stable_std: float | None = Field(None, gt=0)
+    paper: Paper = Paper()
+
+    def recipes(self) -> list[str]:
+        """Everything of the family that is evaluated, in short spellings."""
+        found = [f"{base}{step}" for base in self.bases for step in ("", *([f"/{self.prune}"] if self.prune else []))]
+        if self.int8:
+            found += [f"{base}/{self.int8.recipe}" for base in self.int8.bases or self.bases]
+        return found
+
+
+class RegimesSettings(Settings):
+    """The families, and what stable, over-fitting and safe mean."""
+
+    families: dict[Annotated[str, Field(pattern=NAME)], Family] = Field(
+        min_length=1, description="sweeps by name: their bases, and how those are pruned and quantized"
+    )
+    size: str = Field(
+        "parameters", min_length=1, description="what sizes are told by: parameters, or a setting of the model"
+    )
+    split: Literal["test", "validation"] = Field("test", description="samples that accuracies are of")
+    stable_std: float = Field(1.0, gt=0, description="largest standard deviation of a stable size, percentage points")
+    within: float = Field(
+        5.0, gt=0, description="how far below the best mean a stable size's mean may lie, percentage points"
+    )
+    overfit_drop: float = Field(
+        0.5, ge=0, description="fall of the mean below its running maximum that is over-fitting, percentage points"
+    )
+    pruning_loss: float = Field(
+        1.0, gt=0, description="loss of mean accuracy up to which pruning is safe, percentage points"
+    )
+    pruned_at: Literal["best", "minimal"] = Field(
+        "best", description="the size that a family's safe pruning is told of: best stable or minimal stable"
+    )
+    split_at: tuple[Annotated[float, Field(gt=0)], ...] = Field(
+        (1000.0,), description="parameters at which deviations above and below are compared"
+    )
+    resamples: int = Field(2000, ge=100, le=100_000, description="bootstrap resamples")
+    confidence: float = Field(0.95, gt=0.5, lt=1, description="level of the intervals")
+    seed: int = Field(0, ge=0, description="seed of the bootstrap")
+
+
+@final
+class Regimes(Analyser):
+    """Regimes of convergence, minimal stable size, safe pruning and 8-bit gap of families of networks."""
+
+    name = "regimes"
+    Settings = RegimesSettings
+    imports = ("pandas", "scipy.stats")
+    versions = ("numpy", "scipy")
+
+    def recipes(self) -> tuple[str, ...]:
+        """The dense, pruned and 8-bit networks of every family."""
+        return tuple(text for family in self.settings.families.values() for text in family.recipes())
+
+    def analyse(self, results: Results) -> Findings:
+        """Regimes, tables, figures and quantities; see the card."""
+        from .summary import findings
+
+        return findings(results, self.settings)
+
+
+@hookimpl
+def register_methods() -> list[type]:
+    """The methods of this plugin."""
+    return [Regimes]
