@@ -4,6 +4,7 @@ This page is the public interface: what a plugin imports.
 """
 
 from prunery.contract import (
+    Analyser,
     Architecture,
     Backend,
     Bencher,
@@ -25,6 +26,7 @@ from prunery.errors import PruneryError
 from prunery.hooks import hookimpl
 
 __all__ = [
+    "Analyser",
     "Architecture",
     "Backend",
     "BenchSettings",

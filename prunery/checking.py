@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from contextlib import nullcontext
+from typing import Any
 
 from prunery.composition import check_order
 from prunery.config import Base, Study, told_as
@@ -49,7 +50,22 @@ def check_study(study: Study, registry: Registry) -> list[Recipe]:
     for recipe in recipes:
         check_recipe(study, registry, recipe)
     _check_floors(study, recipes)
+    for name in study.measures.analyse:
+        with told_as(f"measures.analyse: {name}"):
+            analysed(study, study.method(registry, "analyse", name), recipes)
     return recipes
+
+
+def analysed(study: Study, method: Any, recipes: list[Recipe]) -> list[Recipe]:
+    """The recipes that an analysis reads. Raises `PruneryError` naming one that is not among the study's."""
+    if not study.measures.evaluate:
+        raise PruneryError("an analysis reads evaluations: name a variant under measures.evaluate")
+    evaluated = {prefix for recipe in recipes for prefix in recipe.prefixes()}
+    found = study.written_out(list(method.recipes()))
+    for recipe in found:
+        if recipe not in evaluated:
+            raise PruneryError(f"it reads {cut(str(recipe))}, which the study does not make: list it under recipes")
+    return found
 
 
 def _check_floors(study: Study, recipes: list[Recipe]) -> None:
@@ -78,7 +94,12 @@ def _check_base(study: Study, registry: Registry, name: str, base: Base) -> None
 def check_recipe(study: Study, registry: Registry, recipe: Recipe) -> None:
     """Check the steps of a recipe and their order. Raises `PruneryError` naming the recipe."""
     with told_as(f"recipe {cut(str(recipe))}"):
-        check_order([_check_step(study, registry, step) for step in recipe.steps])
+        _check_order(study, registry, recipe)
+
+
+def _check_order(study: Study, registry: Registry, recipe: Recipe, students: tuple[str, ...] = ()) -> None:
+    trained = study.method(registry, "train", study.bases[recipe.base].train)
+    check_order([trained, *(_check_step(study, registry, step, students) for step in recipe.steps)])
 
 
 def _check_step(study: Study, registry: Registry, step: Step, students: tuple[str, ...] = ()) -> Method:
@@ -121,7 +142,7 @@ def _check_teacher(study: Study, registry: Registry, method: Method, students: t
         for step in taught[0].steps:
             if str(step) in students:
                 raise PruneryError(f"{teacher!r} is made by its own student, {step}: name another teacher")
-        check_order([_check_step(study, registry, step, students) for step in taught[0].steps])
+        _check_order(study, registry, taught[0], students)
 
 
 def _teacher_of(method: Method) -> str | None:

@@ -70,6 +70,16 @@ def tell_set_aside(registry: Registry) -> None:
         print(f"prunery: plugin {plugin} is set aside: {why}", file=sys.stderr)
 
 
+def tell_absent(study: Workflow) -> None:
+    """Say which bases are left out, by the reason."""
+    reasons: dict[str, list[str]] = {}
+    for base, why in study.absent.items():
+        reasons.setdefault(why.partition(": ")[2], []).append(base)
+    for why, bases in reasons.items():
+        others = f" and {len(bases) - 1} more bases" if len(bases) > 1 else ""
+        print(f"prunery: {bases[0]}{others} left out, since optional data are not here: {why}", file=sys.stderr)
+
+
 class _Short(logging.Formatter):
     """Leaves the command line of a failed job out, and of a mistake everything but what it is."""
 

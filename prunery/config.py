@@ -55,9 +55,16 @@ class Measures(_Strict):
     bench: dict[str, list[str]] = Field(default={}, description="of the recipes listed under each variant")
     spectral_fit: list[str] = Field(default=[], description="on every dense network")
     calibrate: list[str] = Field(default=[], description="on every dense network")
+    analyse: list[str] = Field(default=[], description="of the whole study")
 
 
 Variants = dict[str, Variant]
+
+
+class DataVariant(Variant):
+    """A choice of data; an optional one whose files are missing leaves out the recipes that begin with it."""
+
+    optional: bool = False
 
 
 class _Grids(_Strict):
@@ -79,7 +86,7 @@ class Study(_Strict):
     floors: dict[str, Annotated[float, Field(ge=0, le=1)]] = {}
     measures: Measures = Measures()
     threads: dict[str, Annotated[int, Field(ge=1)]] = {}
-    data: Variants = {}
+    data: dict[str, DataVariant] = {}
     model: Variants = {}
     train: Variants = {}
     prune: Variants = {}
@@ -90,6 +97,7 @@ class Study(_Strict):
     spectral_fit: Variants = {}
     evaluate: Variants = {}
     bench: Variants = {}
+    analyse: Variants = {}
 
     def variants(self, stage: str) -> Variants:
         """The variants that the config defines for a stage."""

@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from itertools import product
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from prunery.errors import PruneryError, unknown
 
@@ -20,13 +20,20 @@ LARGEST = 10_000
 """Members that a grid may have."""
 
 
+Times = Annotated[int, Field(ge=0, le=64)]
+
+
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, int) else value
+
+
 class Choices(BaseModel):
-    """Every sequence of `times` of the values `each`, such as the shapes of a deep perceptron."""
+    """Every sequence of `times` of the values `each`, such as the shapes of a perceptron; several lengths as a list."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     each: list[Any] = Field(min_length=1)
-    times: int = Field(ge=0, le=64)
+    times: Annotated[list[Times], Field(min_length=1), BeforeValidator(_listed)]
 
 
 class Grid(BaseModel):
@@ -40,6 +47,7 @@ class Grid(BaseModel):
     seeds: str | int = "0-4"
     settings: dict[str, Any] = {}
     over: dict[str, list[Any] | Choices] = Field(min_length=1)
+    together: list[str] = Field(default=[], description="members differing in these keys alone are trained by one job")
 
     def members(self) -> Iterator[dict[str, Any]]:
         """The settings that differ, for every combination, the last key turning fastest."""
@@ -50,13 +58,13 @@ class Grid(BaseModel):
         """How many members there are, without making them."""
         total = 1
         for values in self.over.values():
-            total *= len(values.each) ** values.times if isinstance(values, Choices) else len(values)
+            total *= sum(len(values.each) ** n for n in values.times) if isinstance(values, Choices) else len(values)
         return total
 
 
 def _values(spelled: list[Any] | Choices) -> Iterator[Any]:
     if isinstance(spelled, Choices):
-        return map(list, product(spelled.each, repeat=spelled.times))
+        return (list(found) for times in spelled.times for found in product(spelled.each, repeat=times))
     return iter(spelled)
 
 
@@ -83,6 +91,22 @@ def members(template: str, grid: Grid) -> dict[str, dict[str, Any]]:
     return found
 
 
+def batches(template: str, grid: Grid) -> dict[str, list[str]]:
+    """Name of a batch -> the bases that one job trains: those whose settings differ in the keys of `together` alone.
+
+    Raises `PruneryError` if a key of `together` is none of `over`.
+    """
+    for key in grid.together:
+        if key not in grid.over:
+            raise PruneryError(unknown("key of over", key, grid.over))
+    found: dict[str, list[str]] = {}
+    for name, settings in members(template, grid).items():
+        chosen = {key: "all" if key in grid.together else settings[key] for key in grid.over}
+        batch = _FIELD.sub(lambda field, chosen=chosen: _spelled(chosen[field[1]]), template)  # type: ignore[misc]
+        found.setdefault(batch, []).append(name)
+    return found if grid.together else {}
+
+
 def _spelled(value: Any) -> str:
     """A value as part of a name: numbers and words as they are, sequences by the first letters of their words."""
     if isinstance(value, list):
@@ -98,6 +122,7 @@ def written_out(config: Mapping[str, Any], grids: Mapping[str, Grid]) -> dict[st
     for template, grid in grids.items():
         try:
             found = members(template, grid)
+            batches(template, grid)
         except PruneryError as error:
             raise PruneryError(f"grids.{template}: {error}") from error
         for name, settings in found.items():
@@ -105,4 +130,4 @@ def written_out(config: Mapping[str, Any], grids: Mapping[str, Grid]) -> dict[st
                 raise PruneryError(f"grids.{template}: {name!r} is the name of another base or model: rename one")
             bases[name] = {"data": grid.data, "model": name, "train": grid.train, "seeds": grid.seeds}
             models[name] = {"method": grid.method, "settings": settings}
-    return {**{key: value for key, value in config.items() if key != "grids"}, "bases": bases, "model": models}
+    return {**config, "bases": bases, "model": models}

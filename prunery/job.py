@@ -24,6 +24,8 @@ from prunery import registry as registries
 from prunery.contract import Architecture, Method
 from prunery.errors import PruneryError
 from prunery.identity import check_unedited
+from prunery.machine import hold_threads
+from prunery.packing import unpack
 from prunery.recipe import parse_seeds
 from prunery.running import failures
 
@@ -48,12 +50,13 @@ class Job:
         """The configured method of this job."""
         return self._configured(self.stage, self.told)
 
-    @cached_property
-    def architecture(self) -> Architecture:
-        """The configured family of networks of this job's base."""
-        method = self._configured("model", self.told["model"])
-        assert isinstance(method, Architecture)
-        return method
+    @property
+    def architectures(self) -> list[Architecture]:
+        """The configured architectures of a train job: its base's, or one for each of the bases it trains together."""
+        told = self.told["model"]
+        together = self.told.get("together", [["", told["settings"]]])
+        methods = [self._configured("model", told | {"settings": settings}) for _, settings in together]
+        return [method for method in methods if isinstance(method, Architecture)]
 
     def backends(self) -> dict[str, Any]:
         """The configured backends of a bench job, by name."""
@@ -74,6 +77,10 @@ class Job:
         """The single input file of that name."""
         return Path(self.told["input"][name][0])
 
+    def paths(self, name: str) -> list[Path]:
+        """The input files of that name; there may be none."""
+        return list(map(Path, self.told["input"].get(name, [])))
+
     def checkpoint(self, name: str) -> Checkpoint:
         """The checkpoint whose record is the input of that name."""
         from prunery.network import load_checkpoint
@@ -91,7 +98,7 @@ class Job:
         from prunery.measured import load_findings
 
         found: dict[int, dict[str, Any]] = {}
-        for path in map(Path, self.told["input"].get("measured", [])):
+        for path in self.paths("measured"):
             variant = path.stem.partition("=")[2]
             for seed, rows in load_findings(path).items():
                 found.setdefault(seed, {})[variant] = rows
@@ -101,17 +108,31 @@ class Job:
 
     def output(self, name: str) -> Path:
         """The output file of that name."""
-        return Path(self.told["output"][name])
+        return self.outputs(name)[0]
 
-    def save(self, checkpoint: Checkpoint) -> None:
-        """Write a checkpoint with its provenance into the output folder."""
+    def outputs(self, name: str) -> list[Path]:
+        """The output files of that name."""
+        told = self.told["output"][name]
+        return [Path(told)] if isinstance(told, str) else list(map(Path, told))
+
+    def save(self, checkpoint: Checkpoint, record: Path) -> None:
+        """Write a checkpoint with its provenance; `record` is its `model.json`."""
         from prunery.checkpoint import save
 
         kept = ("stage", "variant", "method", "distribution", "version", "versions", "settings", "fingerprint")
         checkpoint.provenance |= {name: self.told[name] for name in kept}
-        save(checkpoint, self.output("network").parent)
+        save(checkpoint, record.parent)
 
-    def save_child(self, parent: Checkpoint, replicas: dict[int, Replica]) -> None:
+    def save_trained(self, trained: Iterable[tuple[Checkpoint, Any]]) -> None:
+        """Write the checkpoints and histories of a train job, in the order of its outputs."""
+        places = zip(self.outputs("network"), self.outputs("history"), trained, strict=True)
+        for record, history, (checkpoint, epochs) in places:
+            self.save_json(history, epochs)
+            self.save(checkpoint, record)
+
+    def save_child(
+        self, parent: Checkpoint, replicas: dict[int, Replica], provenance: dict[str, Any] | None = None
+    ) -> None:
         """Write what this job made of its parent, if it passes the gates."""
         from prunery import gates
 
@@ -119,7 +140,7 @@ class Job:
         for seed, replica in replicas.items():
             if empty := gates.emptied(parent.replicas[seed].network, replica.network):
                 self.progress(f"beware: seed {seed} has no weight left in {', '.join(empty)}")
-        self.save(parent.child(replicas, {}))
+        self.save(parent.child(replicas, provenance or {}), self.output("network"))
 
     def save_evaluation(self, figures: dict[str, Any]) -> None:
         """Write an evaluation, if the recipe keeps above the accuracy that the config asks of it."""
@@ -129,11 +150,11 @@ class Job:
             gates.check_floor(figures, self.told["floor"], f"recipe {self.output('measured').parent}")
         self.save_json("measured", figures)
 
-    def save_json(self, name: str, value: Any) -> None:
-        """Write JSON to the output of that name."""
+    def save_json(self, output: str | Path, value: Any) -> None:
+        """Write JSON to the output of that name, or to one of several."""
         from prunery.files import save_json
 
-        save_json(value, self.output(name))
+        save_json(value, self.output(output) if isinstance(output, str) else output)
 
     def save_findings(self, findings: Any) -> None:
         """Write a measure's findings."""
@@ -148,9 +169,11 @@ class Job:
     @property
     def title(self) -> str:
         """How this job is called on the terminal: the rule and what it makes."""
-        outputs = {name: Path(path) for name, path in self.told["output"].items()}
-        made = outputs["network"].parent if "network" in outputs else next(iter(outputs.values()))
-        return f"{self.stage} {made}"
+        if "network" not in self.told["output"]:
+            return f"{self.stage} {self.output(next(iter(self.told['output'])))}"
+        made = self.outputs("network")
+        more = f" and {len(made) - 1} more" if len(made) > 1 else ""
+        return f"{self.stage} {made[0].parent}{more}"
 
 
 _current: Job | None = None
@@ -166,7 +189,7 @@ def current() -> Job:
 def main(arguments: Iterable[str]) -> int:
     """Run one job; returns the exit code."""
     options = _options(arguments)
-    told = json.loads(options.job) | json.loads(options.files)
+    told = json.loads(options.job) | json.loads(unpack(options.files))
     try:
         _start_logging(options.log)
         _run(options, told)
@@ -211,25 +234,13 @@ def _start_logging(path: Path) -> None:
 
 def _run(options: argparse.Namespace, told: dict[str, Any]) -> None:
     global _current
-    _set_threads(options.threads)
+    hold_threads(options.threads)
     registries.use_folders(tuple(told.get("plugins", ())))
     _current = Job(told)
     scripts = Path(os.environ["PRUNERY_SCRIPTS"])
     if planned := os.environ.get("PRUNERY_PLANNED"):
         check_unedited(told, registries.registry(), scripts, float(planned))
     runpy.run_path(str(scripts / f"{_current.stage}.py"), run_name="__main__")
-
-
-def _set_threads(count: int) -> None:
-    """Hold every thread pool to the job's cores: oversubscribed, small networks run ten times slower."""
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ[name] = str(count)
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    import torch
-
-    torch.set_num_threads(count)
-    torch.set_deterministic_debug_mode("warn")
 
 
 if __name__ == "__main__":

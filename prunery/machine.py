@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -17,7 +18,6 @@ FLAGS = (
 
 def machine(threads: int, distributions: Iterable[str]) -> dict[str, Any]:
     """Processor, flags, cores used and there, GPU if any, and installed versions of the distributions."""
-    import os
 
     import torch
 
@@ -39,3 +39,15 @@ def processor(path: Path) -> Mapping[str, str]:
     first = path.read_text(encoding="utf-8").partition("\n\n")[0]
     pairs = (line.partition(":") for line in first.splitlines())
     return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def hold_threads(count: int) -> None:
+    """Hold every thread pool to the job's cores: oversubscribed, small networks run ten times slower."""
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[name] = str(count)
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    import torch
+
+    torch.set_num_threads(count)
+    torch.set_deterministic_debug_mode("warn")

@@ -19,20 +19,20 @@ if TYPE_CHECKING:
     from jaxtyping import Bool, Float
     from torch import Tensor
 
-Share = Annotated[float, Field(ge=0, lt=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class SparsitySettings(Settings):
     """Settings of a pruner that ranks single weights."""
 
     amount = "sparsity"
-    sparsity: float = Field(0.5, ge=0, lt=1, description="share of the weights that end as zero, 0 to below 1")
+    sparsity: float = Field(0.5, ge=0, le=1, description="share of the weights that end as zero, 0 to 1")
     scope: Literal["global", "layer", "profile"] = Field(
         "global", description="rank all layers together, each layer by itself, or each layer by its own share"
     )
     profile: tuple[Share, ...] | dict[str, Share] | None = Field(
         None,
-        description="shares (0 to below 1) for scope profile: a list in the order of the layers, or a dictionary by "
+        description="shares (0 to 1) for scope profile: a list in the order of the layers, or a dictionary by "
         "key or pattern, where layers it does not match take sparsity",
     )
     exclude: tuple[str, ...] = Field((), description="patterns (as in a shell) of keys that stay dense and uncounted")
@@ -59,7 +59,7 @@ def included(keys: Iterable[str], exclude: Iterable[str]) -> list[str]:
     left_out = {key for pattern in exclude for key in matching(pattern, keys)}
     left = [key for key in keys if key not in left_out]
     if not left:
-        raise PruneryError(f"the setting exclude ({', '.join(exclude)}) leaves no layer to prune")
+        raise PruneryError(f"the setting exclude ({', '.join(exclude)}) leaves no layer")
     return left
 
 

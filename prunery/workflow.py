@@ -12,29 +12,31 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from prunery.checking import check_profiles, check_recipe
-from prunery.config import read_profiles, told_as
+from prunery.checking import analysed, check_profiles, check_recipe
+from prunery.config import read_profiles
 from prunery.contract import TRANSFORMS, Method
-from prunery.datafolder import data_folder
 from prunery.identity import identity, report_code, stage_code
-from prunery.places import Places
-from prunery.recipe import Recipe, file_name
+from prunery.packing import pack
+from prunery.recipe import Recipe
 from prunery.registry import Registry, build_registry
 from prunery.reporting.claims import read_claims
+from prunery.sources import Sources
+from prunery.together import Together, trained_together
 
 Wildcards = Any  # Snakemake's namedlist of wildcard values: attributes by name
 
 
-class Workflow(Places):
+class Workflow(Sources):
     """One study as the rules see it. Raises `PruneryError` for any mistake in the config."""
 
     def __init__(self, config: Mapping[str, Any], scripts: Path, registry: Registry | None = None) -> None:
         studies = read_profiles(config)
         study = next(iter(studies.values()))
         super().__init__(study, registry or build_registry(tuple(study.plugins)))
-        self.recipes = check_profiles(studies, self.registry)
+        self.listed = check_profiles(studies, self.registry)
         read_claims(map(Path, self.study.claims))
-        self._check_files()
+        self.absent = self.missing_files(self.listed)
+        self.recipes = self.present(self.listed)
         self.scripts = scripts
 
     # --- input files -------------------------------------------------------------------------------------------------
@@ -46,29 +48,15 @@ class Workflow(Places):
     def data(self, wildcards: Wildcards) -> str:
         """Input: the prepared data file of the base a path starts with."""
         self._check_asked(wildcards)
-        return f"{self.root}/data={file_name(self.study.bases[_base_of(wildcards)].data)}.safetensors"
+        return self.data_of(_base_of(wildcards))
 
     def data_files(self, wildcards: Wildcards) -> list[str]:
         """Input: the user's files that a data source reads."""
-        return self._files_of("data", self.data_names[wildcards.data])
+        return self.files_of("data", self.data_names[wildcards.data])
 
     def weights(self, wildcards: Wildcards) -> list[str]:
         """Input: the local files with first values that a base's model names."""
-        return self._files_of("model", self.study.bases[wildcards.base].model)
-
-    @cache  # noqa: B019 - one workflow lives as long as its process
-    def _files_of(self, stage: str, variant: str) -> list[str]:
-        """The user's files that a data source or a model reads. Raises `PruneryError` where one is missing."""
-        method: Any = self.study.method(self.registry, stage, variant)
-        where = (data_folder(self.study.data_folder),) if stage == "data" else ()
-        return [str(path) for path in method.files(*where)]
-
-    def _check_files(self) -> None:
-        """Miss files before any job starts, in one line, for every base that a recipe begins with."""
-        for name in dict.fromkeys(recipe.base for recipe in self.recipes):
-            for stage in ("data", "model"):
-                with told_as(f"bases.{name}.{stage}"):
-                    self._files_of(stage, getattr(self.study.bases[name], stage))
+        return self.weights_of(wildcards.base)
 
     def measured(self, stage: str) -> Callable[[Wildcards], list[str]]:
         """Input function: the measurements of the parent that the stage's method needs."""
@@ -87,6 +75,16 @@ class Workflow(Places):
             return self.network(self.dense_folder(wildcards.parent))
         return self.network(str(self.study.written_out([name])[0]))
 
+    def analysed(self, wildcards: Wildcards) -> list[str]:
+        """Input: the evaluations that an analysis reads, and what is known of the training of their networks."""
+        method: Any = self._method("analyse", wildcards)
+        found = []
+        for recipe in self.present(analysed(self.study, method, self.listed)):
+            trained = [prefix for prefix in recipe.prefixes() if self._history(prefix)]
+            found += [file for prefix in trained for file in (self.network(str(prefix)), *self._history(prefix))]
+            found.append(self.measure(str(recipe), "evaluate", self.study.measures.evaluate[0]))
+        return list(dict.fromkeys(found))
+
     def _check_asked(self, wildcards: Wildcards) -> None:
         """Refuse a recipe that breaks a rule: it may have been asked for on the command line, unlisted."""
         names = dict(wildcards.items())
@@ -97,7 +95,12 @@ class Workflow(Places):
 
     @cached_property
     def _listed(self) -> set[str]:
-        return {str(prefix) for recipe in self.recipes for prefix in recipe.prefixes()}
+        return {str(prefix) for recipe in self.listed for prefix in recipe.prefixes()}
+
+    @cached_property
+    def together(self) -> list[Together]:
+        """The bases that are trained by one job, batch by batch."""
+        return trained_together(self)
 
     # --- what a job is told ------------------------------------------------------------------------------------------
 
@@ -109,10 +112,10 @@ class Workflow(Places):
         return lambda wildcards: json.dumps(self._told(stage, wildcards), sort_keys=True)
 
     def files(self, wildcards: Wildcards, input: Any, output: Any) -> str:
-        """Params function: where a job finds things, as JSON; Snakemake compares the files, not this text."""
+        """Params function: where a job finds things, as JSON (packed if long); Snakemake compares the files, not it."""
         named = {name: [value] if isinstance(value, str) else list(value) for name, value in input.items()}
         places = {"plugins": self.study.plugins, "data_folder": self.study.data_folder}
-        return json.dumps({"input": named, "output": dict(output.items()), **places}, sort_keys=True)
+        return pack(json.dumps({"input": named, "output": dict(output.items()), **places}, sort_keys=True))
 
     def _told(self, stage: str, wildcards: Wildcards) -> dict[str, Any]:
         variant, amount = self._chosen(stage, wildcards)
@@ -120,6 +123,8 @@ class Workflow(Places):
         told["code"] = stage_code(stage, self.scripts)
         if stage == "data":
             return told
+        if stage == "analyse":
+            return told | {"root": self.root}
         base = self.study.bases[_base_of(wildcards)]
         told["model"] = self._identity("model", base.model)
         if stage == "train":
@@ -130,6 +135,15 @@ class Workflow(Places):
             backends = (self.registry.configured(*used, {}) for used in self._method(stage, wildcards).uses())
             told["backends"] = [identity(self.registry, backend) for backend in backends]
         return told
+
+    def told_together(self, bases: list[str], seeds: str) -> dict[str, Any]:
+        """What a job must know that trains several bases of one grid: as for the first, and the models' settings."""
+        base = self.study.bases[bases[0]]
+        models = [self._configured("model", self.study.bases[name].model) for name in bases]
+        told = {"stage": "train", "variant": base.train, **self._identity("train", base.train)}
+        told |= {"code": stage_code("train", self.scripts), "model": self._identity("model", base.model)}
+        settings = [[name, model.settings.model_dump(mode="json")] for name, model in zip(bases, models, strict=True)]
+        return told | {"seeds": seeds, "together": settings}
 
     def _chosen(self, stage: str, wildcards: Wildcards) -> tuple[str, str | None]:
         """The variant and the amount of a job."""
@@ -171,7 +185,9 @@ class Workflow(Places):
             wanted += [self.measure(dense, "calibrate", name) for name in measures.calibrate]
             wanted += [self.measure(dense, "spectral_fit", name) for name in measures.spectral_fit]
         for name, texts in measures.bench.items():
-            wanted += [self.measure(str(recipe), "bench", name) for recipe in self.study.written_out(texts)]
+            benched = self.present(self.study.written_out(texts))
+            wanted += [self.measure(str(recipe), "bench", name) for recipe in benched]
+        wanted += [self.analysis(name) for name in measures.analyse]
         return list(dict.fromkeys(wanted))
 
     def _history(self, recipe: Recipe) -> list[str]:

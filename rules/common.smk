@@ -3,7 +3,13 @@
 import os
 from pathlib import Path
 
-from prunery.complaints import checked, report_mistakes, shorten, tell_set_aside
+from prunery.complaints import (
+    checked,
+    report_mistakes,
+    shorten,
+    tell_absent,
+    tell_set_aside,
+)
 from prunery.running import set_environment, start_run, tell_failures
 from prunery.workflow import Workflow
 
@@ -13,6 +19,7 @@ with report_mistakes():
     study = Workflow(config, Path(workflow.basedir) / "scripts")
     if workflow.is_main_process:
         tell_set_aside(study.registry)
+        tell_absent(study)
         start_run(os.getpid())
 
 shorten(study)

@@ -22,3 +22,35 @@ rule train:
         files=study.files,
     shell:
         RUN
+
+
+# Bases of a grid that are trained together: as above, with the checkpoints of all of them for outputs.
+for batch in study.together:
+
+    rule:
+        name:
+            batch.rule
+        input:
+            data=batch.data,
+            weights=batch.weights,
+        output:
+            network=batch.networks,
+            history=batch.histories,
+        log:
+            batch.log,
+        conda:
+            "../envs/cpu.yaml"
+        threads: study.threads("train")
+        resources:
+            mem_mb=4000,
+            runtime=240,
+            gpu=0,
+        params:
+            job=batch.job,
+            files=study.files,
+        shell:
+            RUN
+
+
+if study.together:
+    workflow.ruleorder(*(batch.rule for batch in study.together), "train")

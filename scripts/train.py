@@ -1,12 +1,10 @@
-"""Rule train: data in, one fresh network per seed out."""
+"""Rule train: data in, one fresh network per seed out, of one shape or of several."""
 
 from prunery.checkpoint import Origin
 from prunery.job import current
-from prunery.train import train
+from prunery.train import train_shapes
 
 job = current()
 dataset = job.dataset()
-origin = Origin(*job.architecture.origin(), dataset.spec)
-checkpoint, history = train(job.method, job.architecture, origin, dataset, job.seeds, job.progress)
-job.save_json("history", history)
-job.save(checkpoint)
+shapes = [(architecture, Origin(*architecture.origin(), dataset.spec)) for architecture in job.architectures]
+job.save_trained(train_shapes(job.method, shapes, dataset, job.seeds, job.progress))

@@ -63,7 +63,7 @@ class Study:
     def jobs(self, *arguments: str) -> set[str]:
         """The jobs that a run would start now, as `rule path`; the path is below the results, a network its folder."""
         said = self.run(*arguments, "--dry-run", "--quiet", "host")
-        found = re.findall(r"^rule (\w+):\n(?:    input: .*\n)?    output: ([^,\n]+)", said, re.MULTILINE)
+        found = re.findall(r"^rule ([\w-]+):\n(?:    input: .*\n)?    output: ([^,\n]+)", said, re.MULTILINE)
         prefix = f"results/{self.config['study']}/"
         return {f"{rule} {path.removeprefix(prefix).removesuffix('/model.json')}" for rule, path in found}
 

@@ -34,8 +34,10 @@ from prunery.complaints import report_mistakes, why_not
 from prunery.data import Spec
 from prunery.errors import PruneryError
 from prunery.files import sha256
+from prunery.findings import read_findings
 from prunery.network import architecture, load_checkpoint
 from prunery.registry import registry
+from prunery.toyresults import toy_results
 from prunery.toys import toy_images
 from prunery.train import train
 from prunery.workflow import Workflow
@@ -51,6 +53,7 @@ STUDY: dict[str, Any] = {
     "prune": {"half": {"method": "magnitude"}},
 }
 BASE = STUDY["bases"]["net"]
+REGIMES = {"mine": {"method": "regimes", "settings": {"families": {"net": {"bases": "net"}}}}}
 Act = Callable[[Path], Any]
 
 
@@ -71,6 +74,12 @@ def config(**keys: Any) -> Act:
     return lambda _: Workflow({**STUDY, **keys}, ROOT / "scripts")
 
 
+def simulate(**values: Any) -> Any:
+    """The edits of quantization-aware training, for a small network."""
+    network = torch.nn.Sequential(torch.nn.Linear(2, 2))
+    return registry().configured("finetune", "qat", values).edits(network, torch.zeros(1, 2))
+
+
 def base(**keys: Any) -> Act:
     """The same with another base."""
     return config(bases={"net": {**BASE, **keys}})
@@ -79,6 +88,24 @@ def base(**keys: Any) -> Act:
 def settings(stage: str, method: str, **values: Any) -> Act:
     """The same with another variant of a stage."""
     return config(**{stage: {**STUDY.get(stage, {}), "mine": {"method": method, "settings": values}}})
+
+
+def families(**found: Any) -> Act:
+    """The same with an analysis of these families."""
+    chosen = {"method": "regimes", "settings": {"families": found}}
+    return config(measures={"analyse": ["mine"]}, analyse={"mine": chosen})
+
+
+def sizes(key: str) -> Act:
+    """An analysis of a made-up sweep by this setting of its model."""
+    method: Any = registry().configured("analyse", "regimes", {"families": {"net": {"bases": "net-*"}}, "size": key})
+    return lambda _: method.analyse(toy_results(method.recipes(), 2))
+
+
+def damaged_analysis(folder: Path) -> None:
+    """Reading an analysis of which the end is lost."""
+    (folder / "analyse=mine.json").write_text('{"title": "Sizes", "tables": [')
+    read_findings(folder / "analyse=mine.json")
 
 
 def recipe(text: str) -> Act:
@@ -375,6 +402,12 @@ RECIPES = [
     Row("training after quantizing: `net/quantize=ptq/finetune=supervised`", recipe("net/quantize=ptq/finetune=supervised"), "finetune=supervised may not stand after quantize: put it before, or drop one of the two"),
     Row("pruning after quantizing", recipe("net/quantize=ptq/prune=half"), "prune=magnitude may not stand after quantize"),
     Row("quantizing twice", recipe("net/quantize=ptq/quantize=ptq"), "quantize=ptq may not stand after quantize"),
+    Row("`quantize=qat` without training for it", recipe("net/finetune=supervised/quantize=qat"), "quantize=qat must stand after finetune=qat or train=qat: add that step before it, or train the base so"),
+    Row("training for integers after them: `net/quantize=ptq/finetune=qat`", recipe("net/quantize=ptq/finetune=qat"), "finetune=qat may not stand after quantize"),
+    Row("`bits: 4` of `finetune=qat`", settings("finetune", "qat", bits=4), "finetune method 'qat', setting 'bits': it should be 8"),
+    Row("`epochs: 0` of `train=qat`", settings("train", "qat", epochs=0), "train method 'qat', setting 'epochs': it should be greater than or equal to 1"),
+    Row("`exclude` with every layer", lambda _: simulate(exclude=["*"]), "the setting exclude (*) leaves no layer"),
+    Row("`quantize=qat` of a network that never simulated", lambda _: registry().configured("quantize", "qat", {}).plan({}, {}), "no layer of the network was trained under simulated quantization"),
     Row("a measure as a step: `net/evaluate=standard`", recipe("net/evaluate=standard"), "'evaluate=standard': evaluate is a measure, taken in a recipe's folders"),
     Row("training as a step: `net/train=quick`", recipe("net/train=quick"), "'train=quick': train is part of a base; the steps of a recipe are prune, finetune"),
     Row("a step without a variant: `net/prune`", recipe("net/prune"), "'prune' is no step: write stage=variant or stage=variant@amount"),
@@ -489,10 +522,25 @@ JOBS = [
     Row("a full disk", save_on_full_disk, "0.safetensors cannot be written (No space left on device)"),
     Row("a network for images on texts", lambda _: registry().configured("model", "cnn", {}).build(Spec("text", (8,), 2, 50)), "model 'cnn' wants images, but the data are of kind 'text': choose another model"),
 ]  # fmt: skip
+ANALYSES = [
+    Row("a family of bases that do not exist: `bases: nett-*`", families(net={"bases": "nett-*"}), "measures.analyse: mine: recipe nett-*: no base is called like 'nett-*': net"),
+    Row("a family of a base that does not exist: `bases: nett`", families(net={"bases": "nett"}), "recipe nett: unknown base 'nett': did you mean 'net'?"),
+    Row("a family of a recipe that the study does not make", families(net={"bases": "net", "prune": "prune=half@0.9"}), "it reads net/seeds=0-1/prune=half@0.9, which the study does not make: list it under recipes"),
+    Row("`families: {}`", families(), "analyse method 'regimes', setting 'families': it should have at least 1 item after validation"),
+    Row("a family without its bases", families(net={"prune": "prune=half@0.5"}), "analyse method 'regimes': the setting 'families.net.bases' is missing"),
+    Row("a key of a family that does not exist: `prun: ...`", families(net={"bases": "net", "prun": "prune=half@0.5"}), "analyse method 'regimes', setting 'families.net': unknown setting 'prun': did you mean 'prune'?"),
+    Row("an analysis that does not exist: `analyse: [minmal]`", config(measures={"analyse": ["minmal"]}), "measures.analyse: unknown analyse variant 'minmal'"),
+    Row("an analysis where nothing is evaluated: `evaluate: []`", config(measures={"evaluate": [], "analyse": ["mine"]}, analyse=REGIMES), "an analysis reads evaluations: name a variant under measures.evaluate"),
+    Row("an analysis as a step: `net/analyse=mine`", recipe("net/analyse=mine"), "analyse is a measure of the whole study, listed under measures"),
+    Row("a size that the model lacks: `size: widht`", sizes("widht"), "analyse 'regimes', families.net, base net-1: unknown setting of toy 'widht': did you mean 'width'?"),
+    Row("a size that does not count: `size: shape`", sizes("shape"), "shape is [], no size: name one that counts"),
+    Row("an analysis cut short", damaged_analysis, "is no readable analysis"),
+]  # fmt: skip
 TABLE = {
     "Names in the config": NAMES,
     "Values in the config": VALUES,
     "Recipes": RECIPES,
+    "Analyses": ANALYSES,
     "The config file": YAML,
     "Files asked for on the command line": TARGETS,
     "Plugins": PLUGINS,

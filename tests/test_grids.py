@@ -4,7 +4,7 @@ import pytest
 
 from prunery.config import read_study
 from prunery.errors import PruneryError
-from prunery.grids import Grid, members
+from prunery.grids import Grid, batches, members
 
 GRID = {"data": "digits", "train": "supervised", "method": "mlp"}
 SWEEP = {
@@ -40,17 +40,17 @@ def test_a_pattern_stands_for_the_bases_it_matches():
     ]
 
 
-def test_the_480_shapes_of_a_sweep_are_four_lines():
+def test_the_480_shapes_of_a_sweep_are_one_entry():
     widths = [1, 2, 3, 5, 10, 20, 30, 50, 100, 200, 500, 1000]
-    names = set()
-    for depth in range(1, 5):
-        shapes = {"each": ["increase", "decrease", "equal"], "times": depth - 1}
-        over = {"depth": [depth], "width": widths, "shape": shapes}
-        found = members("mlp-{depth}x{width}-{shape}", Grid(**GRID, over=over))
-        assert len(found) == 12 * 3 ** (depth - 1)
-        names |= set(found)
-    assert len(names) == 480
-    assert {"mlp-1x1-none", "mlp-3x50-id", "mlp-4x1000-eee"} <= names
+    shapes = {"each": ["increase", "decrease", "equal"], "times": [0, 1, 2, 3]}
+    grid = Grid(**GRID, over={"width": widths, "shape": shapes}, together=["shape"])
+    found = members("mlp-{width}-{shape}", grid)
+    assert len(found) == grid.count() == 480
+    assert [sum(len(each["shape"]) == depth - 1 for each in found.values()) for depth in (1, 2, 3, 4)] == [
+        12 * 3 ** (depth - 1) for depth in (1, 2, 3, 4)
+    ]
+    assert {"mlp-1-none", "mlp-50-id", "mlp-1000-eee"} <= set(found)
+    assert [len(names) for names in batches("mlp-{width}-{shape}", grid).values()] == [40] * 12
 
 
 @pytest.mark.parametrize(

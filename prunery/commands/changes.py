@@ -43,7 +43,16 @@ def changes(before: Mapping[str, Any], now: Mapping[str, Any], whose: str = "") 
     found += _code("code", before, now, whose)
     if "model" in before and "model" in now:
         found += changes(before["model"], now["model"], f" of the model {now['model']['method']}")
+    found += _company(dict(before.get("together", ())), dict(now.get("together", ())))
     return found + _backends(before.get("backends", ()), now.get("backends", ()))
+
+
+def _company(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Change]:
+    """Who trains together, and with what settings of their models."""
+    found = _differing({"company": (", ".join(before) or None, ", ".join(now) or None)}, "bases trained by one job", "")
+    for name in before.keys() & now.keys():
+        found += _differing(_pairs(_flat(before[name]), _flat(now[name])), "setting {}", f" of the model {name}")
+    return found
 
 
 def _backends(before: Any, now: Any) -> list[Change]:

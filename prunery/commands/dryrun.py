@@ -17,7 +17,7 @@ from typing import Any
 from prunery.commands.planning import Wildcards
 from prunery.errors import PruneryError
 
-_BLOCK = re.compile(r"^(?:local)?rule (\w+):\n((?: {4}.*\n)+)", re.MULTILINE)
+_BLOCK = re.compile(r"^(?:local)?rule ([\w-]+):\n((?: {4}.*\n)+)", re.MULTILINE)
 _FIELD = re.compile(r"^ {4}(\w+): (.*)$", re.MULTILINE)
 METADATA = Path(".snakemake", "metadata")
 

@@ -41,14 +41,16 @@ def job_of(study: Workflow, file: str) -> Job:
     path = Path(file).relative_to(study.root)
     folder, stem = path.parent.as_posix(), path.name.rpartition(".")[0]
     if folder == ".":
-        return "data", Wildcards(data=stem.partition("=")[2])
+        rule, _, variant = stem.partition("=")
+        return rule, Wildcards({rule: variant})
     if "=" in stem:
         rule, _, variant = stem.partition("=")
         return rule, Wildcards({"folder": folder, rule: variant})
     parent, _, last = folder.rpartition("/")
     rule, _, variant = last.partition("=")
     if rule == "seeds":
-        return "train", Wildcards(base=parent, seeds=variant)
+        company = next((batch.folders for batch in study.together if folder in batch.folders), [folder])
+        return "train", Wildcards(base=company[0].partition("/")[0], seeds=variant)
     return rule, Wildcards({"parent": parent, rule: variant})
 
 
@@ -62,6 +64,8 @@ def _inputs(study: Workflow, rule: str, wildcards: Wildcards) -> Iterator[str]:
         yield from study.measured(rule)(wildcards)
     if rule == "distill":
         yield study.teacher(wildcards)
+    if rule == "analyse":
+        yield from study.analysed(wildcards)
     if rule in ("evaluate", "bench"):
         yield study.dense(wildcards)
     if rule in ("train", "finetune", "distill", "calibrate", "evaluate", "bench"):

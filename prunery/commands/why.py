@@ -84,7 +84,8 @@ def own_reasons(study: Workflow, job: Planned) -> list[str]:
     """Why a job would run, apart from inputs that other jobs make again."""
     noted = next((found for file in job.outputs if (found := record(Path(), file))), {})
     was, told_now = told(noted), _told_now(study, job)
-    own = [f"{Path(file).name} {_absence(file)}" for file in job.outputs if not Path(file).exists()]
+    absent = [f"{Path(file).name} {_absence(file)}" for file in job.outputs if not Path(file).exists()]
+    own = list(dict.fromkeys(absent))
     for reason, files in job.reasons.items():
         own += _sentences(reason, files, job, noted)
     if was:
@@ -95,8 +96,8 @@ def own_reasons(study: Workflow, job: Planned) -> list[str]:
 
 
 def _told_now(study: Workflow, job: Planned) -> dict[str, Any]:
-    text = study.report_job() if job.rule == "report" else study.job(job.rule)(job.wildcards)
-    found: dict[str, Any] = json.loads(text)
+    asked = {"report": lambda _: study.report_job()} | {batch.rule: batch.job for batch in study.together}
+    found: dict[str, Any] = json.loads(asked.get(job.rule, study.job(job.rule))(job.wildcards))
     return found
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal, final
+from typing import TYPE_CHECKING, Annotated, Any, Literal, final
 
 from pydantic import Field, model_validator
 
@@ -19,7 +19,7 @@ Change = Literal["increase", "decrease", "equal"]
 class MlpSettings(Settings):
     """Settings of the perceptron: `widths`, or `depth`, `width` and `shape`."""
 
-    depth: int = Field(1, ge=1, le=64, description="hidden layers")
+    depth: int = Field(1, ge=1, le=64, description="hidden layers; left out, one more than shape has entries")
     width: int = Field(100, ge=1, description="units of the first hidden layer")
     shape: tuple[Change, ...] = Field(
         (), description="how the width changes from each hidden layer to the next, `depth` - 1 entries; none: all equal"
@@ -31,6 +31,13 @@ class MlpSettings(Settings):
     std: float | None = Field(
         None, gt=0, description="standard deviation of the initial weights; none: sqrt(2 / inputs of the layer)"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _depth_of_shape(cls, given: Any) -> Any:
+        if isinstance(given, dict) and isinstance(given.get("shape"), list | tuple) and given["shape"]:
+            return {"depth": len(given["shape"]) + 1, **given}
+        return given
 
     @model_validator(mode="after")
     def _one_spelling(self) -> MlpSettings:
