@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from prunery.contract import Method
-from prunery.errors import PruneryError, complaint, cut, unknown
+from prunery.errors import PruneryError, complaint, cut, shown, unknown
 from prunery.grids import Grid, written_out
 from prunery.recipe import LONGEST_NAME, NAME, Recipe, expand, parse
 from prunery.registry import Registry
@@ -153,7 +153,7 @@ def _of_bases(path: str, bases: Iterable[str]) -> list[str]:
         return [path]
     found = [base + slash + steps for base in bases if fnmatchcase(base, pattern)]
     if not found:
-        raise PruneryError(f"no base is called like {pattern!r}: {', '.join(bases)}")
+        raise PruneryError(f"no base is called like {shown(pattern)}: {cut(', '.join(bases))}")
     return found
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from itertools import product
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
 
 from prunery.errors import PruneryError, unknown
 
@@ -24,7 +24,7 @@ Times = Annotated[int, Field(ge=0, le=64)]
 
 
 def _listed(value: Any) -> Any:
-    return [value] if isinstance(value, int) else value
+    return value if isinstance(value, list) else [value]
 
 
 class Choices(BaseModel):
@@ -34,6 +34,14 @@ class Choices(BaseModel):
 
     each: list[Any] = Field(min_length=1)
     times: Annotated[list[Times], Field(min_length=1), BeforeValidator(_listed)]
+
+
+def _kind(spelled: Any) -> str:
+    return "sequences" if isinstance(spelled, Mapping | Choices) else "values"
+
+
+Over = Annotated[Annotated[list[Any], Tag("values")] | Annotated[Choices, Tag("sequences")], Discriminator(_kind)]
+"""The values of one setting: one by one, or as sequences."""
 
 
 class Grid(BaseModel):
@@ -46,7 +54,7 @@ class Grid(BaseModel):
     method: str
     seeds: str | int = "0-4"
     settings: dict[str, Any] = {}
-    over: dict[str, list[Any] | Choices] = Field(min_length=1)
+    over: dict[str, Over] = Field(min_length=1)
     together: list[str] = Field(default=[], description="members differing in these keys alone are trained by one job")
 
     def members(self) -> Iterator[dict[str, Any]]:

@@ -293,6 +293,12 @@ def tensors(change: Callable[[dict[str, torch.Tensor]], Any]) -> Act:
     return checkpoint(edit)
 
 
+def grid(**keys: Any) -> Act:
+    """A config whose bases come from a grid."""
+    whole = {"data": "digits", "train": "quick", "method": "mlp", "over": {"width": [5]}, **keys}
+    return config(bases={}, grids={"g-{width}": whole}, recipes=["g-*"])
+
+
 def weights(write: Callable[[Path], Any], name: str = "weights.pt", **values: Any) -> Act:
     """Starting from a file of weights."""
 
@@ -378,8 +384,8 @@ NAMES = [
     Row("a claims file that is not there", config(claims=["no-claims.yaml"]), "there is no file 'no-claims.yaml'"),
 ]  # fmt: skip
 VALUES = [
-    Row("`sparsity: 1.5`", settings("prune", "magnitude", sparsity=1.5), "prune method 'magnitude', setting 'sparsity': it should be less than 1 (given: 1.5)"),
-    Row("`net/prune=half@1.5`", recipe("net/prune=half@1.5"), "setting 'sparsity': it should be less than 1 (given: 1.5)"),
+    Row("`sparsity: 1.5`", settings("prune", "magnitude", sparsity=1.5), "prune method 'magnitude', setting 'sparsity': it should be less than or equal to 1 (given: 1.5)"),
+    Row("`net/prune=half@1.5`", recipe("net/prune=half@1.5"), "setting 'sparsity': it should be less than or equal to 1 (given: 1.5)"),
     Row("`bits: 3.5`", settings("quantize", "ptq", bits=3.5), "quantize method 'ptq', setting 'bits': it should be 8 (given: 3.5)"),
     Row("`net/quantize=ptq@4`", recipe("net/quantize=ptq@4"), "setting 'bits': it should be 8 (given: 4)"),
     Row("`epochs: -1`", settings("train", "supervised", epochs=-1), "setting 'epochs': it should be greater than or equal to 0 (given: -1)"),
@@ -396,6 +402,13 @@ VALUES = [
     Row("`bases: []` where a mapping is due", config(bases=[]), "config, bases: it should be a mapping of keys to values (given: [])"),
     Row("`threads: {train: 0}`", config(threads={"train": 0}), "config, threads.train: it should be greater than or equal to 1 (given: 0)"),
     Row("`floors: {net/prune=half@0.5: 90}`, a share being due", config(floors={"net/prune=half@0.5": 90}), "it should be less than or equal to 1 (given: 90)"),
+    Row("a width of 0 in a grid", grid(over={"width": [0, 5]}), "model.g-0: model method 'mlp', setting 'width': it should be greater than or equal to 1 (given: 0)"),
+    Row("channels of 0 in a grid", grid(method="cnn", over={"width": [5], "channels": [0]}), "model.g-5: model method 'cnn', setting 'channels': it should be greater than or equal to 1 (given: 0)"),
+    Row("a grid without members: `over: {width: []}`", grid(over={"width": []}), "grids.g-{width}: it has 0 members: give every key of over a value"),
+    Row("sequences of a negative length: `times: -1`", grid(over={"width": [5], "shape": {"each": ["equal"], "times": -1}}), "it should be greater than or equal to 0 (given: -1)"),
+    Row("`together` with a key that does not vary", grid(together=["depth"]), "grids.g-{width}: unknown key of over 'depth': did you mean 'width'?"),
+    Row("heads that do not divide the width", settings("model", "vit", dim=6, heads=4), "model method 'vit': heads 4 does not divide dim 6"),
+    Row("optional data that are missing, and nothing else to do", config(data={"far": {"method": "idx", "optional": True}}, bases={"net": {**BASE, "data": "far"}}), "bases.net.data: data source 'idx' wants the folder 'mnist', but no data folder is set"),
     Row("`data_folder: ~nobody-here/data`", config(data_folder="~nobody-here/data", bases={"net": {**BASE, "data": "idx"}}), "the path '~nobody-here/data' names a user that does not exist"),
 ]  # fmt: skip
 RECIPES = [
@@ -613,14 +626,14 @@ def our_lines(answer: subprocess.CompletedProcess[str]) -> list[str]:
 
 SHOWN = [
     (STUDY | {"recipes": ["nett"]}, [], "prunery: recipe nett: unknown base 'nett': did you mean 'net'?"),
-    (STUDY | {"prune": {"half": {"method": "magnitude", "settings": {"sparsity": 1.5}}}}, [], "setting 'sparsity': it should be less than 1 (given: 1.5)"),
+    (STUDY | {"prune": {"half": {"method": "magnitude", "settings": {"sparsity": 1.5}}}}, [], "setting 'sparsity': it should be less than or equal to 1 (given: 1.5)"),
     (STUDY | {"recipes": ["net/quantize=ptq/finetune=supervised"]}, [], "may not stand after quantize"),
     (STUDY | {"distill": CYCLE, "recipes": ["net/distill=a"]}, [], "is made by its own student"),
     (STUDY | {"plugins": ["nowhere"]}, [], "prunery: plugins: there is no folder 'nowhere'"),
     (STUDY | {"bases": {"net": {**BASE, "data": "idx"}}}, [], "data source 'idx' wants the folder 'mnist', but no data folder is set"),
     (STUDY, ["--config", "profile=gpu"], "prunery: unknown profile 'gpu': did you mean 'cpu'?"),
     (STUDY, [f"{LEAF}/prune=hafl@0.5/model.json"], "unknown prune variant 'hafl': did you mean 'half'?"),
-    (STUDY, [f"{LEAF}/prune=half@1.5/model.json"], "setting 'sparsity': it should be less than 1 (given: 1.5)"),
+    (STUDY, [f"{LEAF}/prune=half@1.5/model.json"], "setting 'sparsity': it should be less than or equal to 1 (given: 1.5)"),
     (STUDY, [f"{LEAF}/quantize=ptq/prune=half/model.json"], "prune=magnitude may not stand after quantize"),
 ]  # fmt: skip
 

@@ -154,7 +154,7 @@ def test_a_method_is_described(said):
     assert text.startswith("prune=magnitude, of prunery 0.1.0\n\nZeroes the weights of smallest absolute value: ")
     rows = [line.split() for line in text.splitlines()]
     assert ["setting", "type", "default", "range", "what", "it", "is"] in rows
-    assert any(row[:6] == ["sparsity", "number", "0.5", "0", "to", "below"] for row in rows)
+    assert any(row[:6] == ["sparsity", "number", "0.5", "0", "to", "1"] for row in rows)
     assert ["amount", "prune=magnitude@...", "sets", "sparsity"] in rows
     assert ["conflicts", "not", "after", "quantize"] in rows
     assert ["changes", "zeros"] in rows

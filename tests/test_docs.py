@@ -16,7 +16,7 @@ import yaml
 
 from prunery.checking import check_study
 from prunery.checks import CHECKS, Case
-from prunery.config import Base, Measures, Study, Variant, read_study
+from prunery.config import Base, DataVariant, Measures, Study, read_study
 from prunery.contract import BASES, Method
 from prunery.registry import Registry, build_registry, registry
 from prunery.toys import toy_images, toy_registered
@@ -94,7 +94,7 @@ def test_the_readme_names_every_method_in_its_stage():
 # --- config ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("model", [Study, Base, Measures, Variant])
+@pytest.mark.parametrize("model", [Study, Base, Measures, DataVariant])
 def test_every_key_of_the_config_is_described(model):
     page = TEXTS["docs/config.md"]
     stages = section(page, "## Variants").split("stand variants")[0]
@@ -104,7 +104,7 @@ def test_every_key_of_the_config_is_described(model):
 
 def test_the_page_describes_no_key_that_is_not_there():
     page = TEXTS["docs/config.md"]
-    known = {"## The study": Study, "## Bases": Base, "## Measures": Measures, "## Variants": Variant}
+    known = {"## The study": Study, "## Bases": Base, "## Measures": Measures, "## Variants": DataVariant}
     for heading, model in known.items():
         assert set(rows(section(page, heading))) <= set(model.model_fields) | {"profiles"}, heading
 

@@ -289,6 +289,18 @@ def test_csv_holds_every_recipe(write: Callable[..., str], study: Study) -> None
     assert row["torch_speedup"] == ""
 
 
+def test_replicas_that_diverged_are_counted_in_what_was_made_of_them(write: Callable[..., str], study: Study) -> None:
+    record = study.root / "digits-cnn/seeds=0-4/model.json"
+    told = json.loads(record.read_text())
+    told["provenance"]["diverged"] = {"2": 7, "4": 1}
+    save_json(told, record)
+    rows = {line.split()[0]: line for line in write().splitlines()}
+    assert "5 seeds, 2 diverged" in rows["digits-cnn"]
+    assert "5 seeds, 2 diverged" in rows["digits-cnn/quantize=int8"]
+    assert "diverged" not in rows["digits-mlp"]
+    assert "<small>2 diverged</small>" in (study.root / "report.html").read_text()
+
+
 def test_ledger_is_written_with_its_numbers(write: Callable[..., str], study: Study) -> None:
     write()
     first, second = json.loads((study.root / "claims.json").read_text())

@@ -22,6 +22,9 @@ SCRIPTS = Path("scripts")
 SHOWN = 3
 """Files that are listed one by one; of more, their folder is told."""
 
+NAMED = 20
+"""Bases that are listed by name."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What the command takes."""
@@ -42,18 +45,27 @@ def _summary(study: Workflow) -> list[list[str]]:
     counts = Counter(rule for rule, _ in jobs)
     kinds = [f"{counts[stage]} {stage}" for stage in BASES if counts[stage]]
     listed = study.study.all_recipes()
-    used = [name for name in study.study.bases if any(recipe.base == name for recipe in study.recipes)]
+    begun = {recipe.base for recipe in study.recipes}
+    used = [name for name in study.study.bases if name in begun]
     rows = [
         ["results", study.root],
-        ["bases", ", ".join(used) or "none"],
+        ["bases", _few(used)],
         ["recipes", f"{len(listed)} listed; with the networks on the way {_networks(study.recipes)}"],
         ["jobs", f"{len(jobs) + 1}: {', '.join(kinds)}, 1 report"],
     ]
     rows += [["reads", f"{reader}: {_shown(files)}"] for reader, files in read_files(study, jobs).items()]
     rows += [["plugins", folder] for folder in study.study.plugins]
     rows += [["set aside", f"{plugin}: {why}"] for plugin, why in sorted(study.registry.broken.items())]
-    unused = sorted(set(study.study.bases) - set(used))
-    return rows + ([["unused", f"bases {', '.join(unused)}"]] if unused else [])
+    unused = sorted(set(study.study.bases) - begun - set(study.absent))
+    if study.absent:
+        rows.append(["left out", f"bases {_few(list(study.absent))}: {next(iter(study.absent.values()))}"])
+    return rows + ([["unused", f"bases {_few(unused)}"]] if unused else [])
+
+
+def _few(names: list[str]) -> str:
+    """The first names of a list, and how many there are."""
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return (", ".join(names[:NAMED]) or "none") + more
 
 
 def _networks(recipes: list[Recipe]) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 
 from prunery.reporting.results import DENSE
 from prunery.reporting.statistics import marchenko_pastur, pareto_front, rounded
-from prunery.reporting.summary import Line, Speed, accuracy_text, size_text
+from prunery.reporting.summary import Line, Speed, size_text
 
 Figure = dict[str, Any]
 Point = tuple[Line, float, "Speed | None", str]
@@ -84,7 +84,7 @@ def _hover(line: Line) -> str:
     sizes = [size_text(line.sizes["bits"])] if "bits" in line.sizes else []
     sizes += [f"{line.sizes['macs']:,.0f} MACs"] if "macs" in line.sizes else []
     recipe = line.recipe.replace("/", "<br>/")
-    return f"<b>{recipe}</b><br>test accuracy {accuracy_text(line.test)}<br>{' · '.join(sizes)}"
+    return f"<b>{recipe}</b><br>test accuracy {line.accuracy}<br>{' · '.join(sizes)}"
 
 
 def _timing(speed: Speed) -> str:

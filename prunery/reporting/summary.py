@@ -58,6 +58,13 @@ class Line:
     validation: Interval
     sizes: dict[str, float]
     speeds: tuple[Speed, ...]
+    diverged: int = 0
+
+    @property
+    def accuracy(self) -> str:
+        """Test accuracy in words, with the number of replicas whose training diverged, here or on the way."""
+        lost = f", {self.diverged} diverged" if self.diverged else ""
+        return accuracy_text(self.test) + lost
 
     @property
     def fastest(self) -> Speed | None:
@@ -91,7 +98,9 @@ def _line(path: str, rows: pd.DataFrame, means: Mapping[Any, float], results: Re
     sizes = {str(name): float(value) for name, value in means.items() if not pd.isna(value)}
     test, validation = (clipped(mean_interval(rows[f"{split}_accuracy"]), 0.0, 1.0) for split in ("test", "validation"))
     columns = {name: None if pd.isna(first[name]) else first[name] for name in ("stage", "prune", "quantize")}
-    return Line(path, first["base"], first["recipe"], columns, test, validation, sizes, _speeds(path, results.bench))
+    lost = {seed for stage in results.chain(path) for seed in results.stages[stage].provenance.get("diverged", {})}
+    speeds = _speeds(path, results.bench)
+    return Line(path, first["base"], first["recipe"], columns, test, validation, sizes, speeds, len(lost))
 
 
 def _speeds(path: str, bench: pd.DataFrame) -> tuple[Speed, ...]:
@@ -179,7 +188,7 @@ def terminal_table(lines: list[Line]) -> str:
     rows = [
         (
             line.base if line.recipe == DENSE else f"{line.base}/{line.recipe}",
-            accuracy_text(line.test),
+            line.accuracy,
             percent(line.sizes["weight_sparsity"]) if "weight_sparsity" in line.sizes else "-",
             size_text(line.sizes["bits"]) if "bits" in line.sizes else "-",
             speed_text(line.fastest) if line.fastest else "-",
@@ -198,6 +207,7 @@ def csv_frame(lines: list[Line]) -> pd.DataFrame:
 
 def _csv_row(line: Line) -> dict[str, Any]:
     row: dict[str, Any] = {"path": line.path, "base": line.base, "recipe": line.recipe, "seeds": line.test.count}
+    row["diverged"] = line.diverged
     for split, interval in (("test", line.test), ("validation", line.validation)):
         row |= {
             f"{split}_accuracy": interval.mean,

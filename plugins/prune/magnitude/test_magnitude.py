@@ -70,6 +70,11 @@ def test_excluded_layers_leave_the_denominator(weights):
     assert int((~found["b.weight"]).sum()) == 54
 
 
+def test_everything_may_go(weights):
+    masks = registry().configured("prune", "magnitude", {"sparsity": 1.0}).masks(weights, {}, None)
+    assert not any(mask.any() for mask in masks.values())
+
+
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
@@ -79,7 +84,7 @@ def test_excluded_layers_leave_the_denominator(weights):
         ({"scope": "profile", "profile": {"z": 0.5}}, "unknown weight 'z'"),
         ({"scope": "profile"}, "give both or neither"),
         ({"profile": [0.5, 0.5]}, "give both or neither"),
-        ({"sparsity": 1.0}, "less than 1"),
+        ({"sparsity": 1.1}, "less than or equal to 1"),
     ],
 )
 def test_mistakes_are_named(weights, settings, said):
