@@ -7,11 +7,11 @@ from contextlib import contextmanager, nullcontext
 from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from prunery.contract import Method
 from prunery.errors import PruneryError, complaint, cut, shown, unknown
-from prunery.grids import Grid, written_out
+from prunery.grids import Grid, Seeds, written_out
 from prunery.recipe import LONGEST_NAME, NAME, Recipe, expand, parse
 from prunery.registry import Registry
 
@@ -22,11 +22,6 @@ SPELLED_OUT = ("data", "model")
 
 class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-def _spelled_out(seeds: Any) -> Any:
-    """A single seed may be a number in YAML."""
-    return str(seeds) if type(seeds) is int else seeds
 
 
 class Variant(_Strict):
@@ -45,7 +40,7 @@ class Base(_Strict):
     data: str
     model: str
     train: str
-    seeds: Annotated[str, BeforeValidator(_spelled_out)] = "0-4"
+    seeds: Seeds = "0-4"
 
 
 class Measures(_Strict):
@@ -222,7 +217,10 @@ def overlay(config: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, An
 
 def _first_line(error: ValidationError) -> str:
     first = error.errors()[0]
-    where = ".".join(map(str, first["loc"])) or "config"
+    place = list(first["loc"])
+    if place[2:3] == ["over"]:
+        del place[4:5]  # how the values of a grid are spelled is no key
+    where = ".".join(map(str, place)) or "config"
     if first["type"] == "extra_forbidden":
         models: dict[str, type[BaseModel]] = {"bases": Base, "measures": Measures, "grids": Grid}
         head, tail = str(first["loc"][0]), str(first["loc"][-1])

@@ -27,6 +27,14 @@ def _listed(value: Any) -> Any:
     return value if isinstance(value, list) else [value]
 
 
+def _spelled_out(seeds: Any) -> Any:
+    return str(seeds) if type(seeds) is int else seeds
+
+
+Seeds = Annotated[str, BeforeValidator(_spelled_out)]
+"""A range; a single seed may be a number in YAML."""
+
+
 class Choices(BaseModel):
     """Every sequence of `times` of the values `each`, such as the shapes of a perceptron; several lengths as a list."""
 
@@ -52,7 +60,7 @@ class Grid(BaseModel):
     data: str
     train: str
     method: str
-    seeds: str | int = "0-4"
+    seeds: Seeds = "0-4"
     settings: dict[str, Any] = {}
     over: dict[str, Over] = Field(min_length=1)
     together: list[str] = Field(default=[], description="members differing in these keys alone are trained by one job")
@@ -79,11 +87,14 @@ def _values(spelled: list[Any] | Choices) -> Iterator[Any]:
 def members(template: str, grid: Grid) -> dict[str, dict[str, Any]]:
     """Name of a base -> the settings of its model.
 
-    Raises `PruneryError` if the name has a field that the grid lacks, lacks one that it needs, or the grid is empty.
+    Raises `PruneryError` if the name has a field that the grid lacks, lacks one that it needs, the grid is empty, or a
+    setting is given twice.
     """
     for field in _FIELD.findall(template):
         if field not in grid.over:
             raise PruneryError(unknown("field of the name", field, grid.over))
+    if twice := sorted(set(grid.over) & set(grid.settings)):
+        raise PruneryError(f"{twice[0]!r} stands in settings and in over: remove it from one")
     if not 0 < grid.count() <= LARGEST:
         raise PruneryError(
             f"it has {grid.count():,} members: give every key of over a value, {LARGEST:,} members at most"
@@ -92,11 +103,16 @@ def members(template: str, grid: Grid) -> dict[str, dict[str, Any]]:
     for chosen in grid.members():
         name = _FIELD.sub(lambda field, chosen=chosen: _spelled(chosen[field[1]]), template)  # type: ignore[misc]
         if name in found:
-            raise PruneryError(
-                f"two of its members are called {name!r}: let the name hold every key of over, in braces"
-            )
+            raise PruneryError(f"two of its members are called {name!r}: {_remedy(template, grid)}")
         found[name] = {**grid.settings, **chosen}
     return found
+
+
+def _remedy(template: str, grid: Grid) -> str:
+    """What tells members of one name apart."""
+    if set(grid.over) - set(_FIELD.findall(template)):
+        return "let the name hold every key of over, in braces"
+    return "give no value twice, and in a sequence no two that begin with the same letter"
 
 
 def batches(template: str, grid: Grid) -> dict[str, list[str]]:
@@ -124,13 +140,14 @@ def _spelled(value: Any) -> str:
 
 def written_out(config: Mapping[str, Any], grids: Mapping[str, Grid]) -> dict[str, Any]:
     """A config with the bases and models of its grids beside its own. Raises `PruneryError` if a name is taken."""
-    bases, models = (
-        dict(part) if isinstance(part, Mapping) else {} for part in (config.get("bases"), config.get("model"))
-    )
+    bases, models = (config.get(key) or {} for key in ("bases", "model"))
+    if not (isinstance(bases, Mapping) and isinstance(models, Mapping)):
+        return dict(config)  # which its validation refuses
+    bases, models, jobs = dict(bases), dict(models), set[str]()
     for template, grid in grids.items():
         try:
             found = members(template, grid)
-            batches(template, grid)
+            jobs |= _jobs(template, grid, jobs)
         except PruneryError as error:
             raise PruneryError(f"grids.{template}: {error}") from error
         for name, settings in found.items():
@@ -139,3 +156,11 @@ def written_out(config: Mapping[str, Any], grids: Mapping[str, Grid]) -> dict[st
             bases[name] = {"data": grid.data, "model": name, "train": grid.train, "seeds": grid.seeds}
             models[name] = {"method": grid.method, "settings": settings}
     return {**config, "bases": bases, "model": models}
+
+
+def _jobs(template: str, grid: Grid, taken: set[str]) -> set[str]:
+    """The names of a grid's batches. Raises `PruneryError` if another grid's are called so."""
+    found = set(batches(template, grid))
+    if clash := sorted(found & taken):
+        raise PruneryError(f"{clash[0]!r} is what a job of another grid is called: begin its names with another word")
+    return found

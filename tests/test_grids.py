@@ -58,6 +58,23 @@ def test_the_480_shapes_of_a_sweep_are_one_entry():
     [
         ({"mlp-{dept}": {**GRID, "over": {"depth": [1]}}}, "grids.mlp-{dept}: unknown field of the name 'dept': did"),
         ({"mlp-{depth}": {**GRID, "over": {"depth": [1], "width": [2, 3]}}}, "two of its members are called 'mlp-1'"),
+        (
+            {"mlp-{width}": {**GRID, "over": {"width": [5, 5]}}},
+            "two of its members are called 'mlp-5': give no value twice",
+        ),
+        (
+            {"mlp-{width}": {**GRID, "settings": {"width": 3}, "over": {"width": [5]}}},
+            "grids.mlp-{width}: 'width' stands in settings and in over: remove it from one",
+        ),
+        (
+            {
+                "mlp-{width}-{depth}": {**GRID, "over": {"width": [2], "depth": [1]}, "together": ["depth"]},
+                "mlp-{width}-{std}": {**GRID, "over": {"width": [2], "std": [0.1]}, "together": ["std"]},
+            },
+            "grids.mlp-{width}-{std}: 'mlp-2-all' is what a job of another grid is called",
+        ),
+        ({"mlp-{width}": {**GRID, "over": {"width": 5}}}, "config, grids.mlp-{width}.over.width: it should be a"),
+        ({"mlp-{width}": {**GRID, "seeds": True, "over": {"width": [5]}}}, "config, grids.mlp-{width}.seeds: it"),
         ({"mlp-{depth}": {**GRID, "over": {"depth": []}}}, "it has 0 members: give every key of over a value"),
         ({"mlp-{depth}": {**GRID, "over": {}}}, "config, grids.mlp-{depth}.over: "),
         ({"mlp-{depth}": {**GRID, "over": {"depth": {"each": [1, 2], "times": 60}}}}, "10,000 members at most"),
@@ -81,3 +98,9 @@ def test_a_pattern_without_a_base_is_named():
 def test_grids_alone_make_a_study():
     study = read_study({"grids": SWEEP["grids"], "recipes": ["*"]})
     assert len(study.all_recipes()) == 4
+
+
+@pytest.mark.parametrize("key", ["bases", "model"])
+def test_grids_hide_no_mistake_in_what_stands_beside_them(key):
+    with pytest.raises(PruneryError, match=f"config, {key}: it should be a mapping"):
+        read_study({**SWEEP, key: ["net"], "recipes": ["mlp-*"]})

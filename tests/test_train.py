@@ -77,6 +77,15 @@ def test_a_replica_in_a_batch_equals_the_same_replica_alone(model, settings):
 
 
 @pytest.mark.parametrize("model", MODELS)
+def test_thirty_replicas_on_digits_equal_each_alone(model):
+    dataset = registry().configured("data", "digits", {"train_limit": 500}).load(None)
+    settings = {"epochs": 5, "batch_size": 100, "patience": 3}
+    together = trained(model, list(range(30)), dataset, **settings)
+    for seed in (0, 11, 29):
+        assert_same(together, trained(model, [seed], dataset, **settings), seed)
+
+
+@pytest.mark.parametrize("model", MODELS)
 def test_early_stopping_is_each_replicas_own(model):
     settings = {"epochs": 12, "patience": 1, "learning_rate": 0.01 if model == "vit" else 0.03}
     together = trained(model, list(range(5)), **settings)

@@ -69,8 +69,12 @@ class Reader:
 
     def _accuracies(self, spellings: Iterable[str]) -> dict[str, pd.Series[float]]:
         """Base -> accuracy by seed, in percent."""
-        rows = {base: each for text in spellings for (base, _), each in self.results.matching(text).items()}
-        return {base: self._percent(each) for base, each in rows.items()}
+        rows = {key: each for text in spellings for key, each in self.results.matching(text).items()}
+        recipes: dict[str, str] = {}
+        for base, recipe in rows:
+            if recipes.setdefault(base, recipe) != recipe:
+                raise PruneryError(f"{self.where}, base {base}: {recipes[base]} and {recipe} are two recipes: name one")
+        return {base: self._percent(each) for (base, _), each in rows.items()}
 
     def _percent(self, rows: pd.DataFrame) -> pd.Series[float]:
         return pd.Series(100 * rows[self.column].to_numpy(dtype=float), index=rows["seed"].to_numpy())
@@ -103,7 +107,10 @@ class Reader:
         return float(self.results.by_recipe[base, "dense"]["parameters"].iloc[0])
 
     def _train(self, base: str, accuracy: pd.Series[float]) -> Floats:
-        """Training accuracy of the epoch whose weights were kept: the best one with early stopping, else the last."""
+        """Training accuracy of the epoch whose weights were kept: the best one with early stopping, else the last.
+
+        A replica that diverged in its first epoch has none; it counts as the mean of the others.
+        """
         paths = self.paths.get(base, [])
         held = [self.results.by_path[path] for path in paths if path in self.results.by_path]
         if not held:
@@ -113,7 +120,8 @@ class Reader:
             kept = rows.drop_duplicates("seed", keep="last")
         else:
             kept = rows.sort_values("validation_loss", kind="stable").drop_duplicates("seed")
-        return 100 * kept.set_index("seed")["train_accuracy"].reindex(accuracy.index).to_numpy(dtype=float)
+        found = 100 * kept.set_index("seed")["train_accuracy"].reindex(accuracy.index).astype(float)
+        return _floats(found.fillna(found.mean()))
 
     def diverged(self) -> int:
         """Replicas whose training diverged, in all networks of the family: their records name them."""
@@ -126,12 +134,16 @@ class Reader:
     def _pruned(self, base: str, accuracy: pd.Series[float]) -> tuple[Floats, Floats]:
         """The ratios, 0 first, and the accuracies of the seeds that were pruned at all of them."""
         rows = self.results.matching(f"{base}/{self.family.prune}") if self.family.prune else {}
-        columns = {0.0: accuracy}
-        for each in rows.values():
-            ratio = each["prune_amount"].iloc[0]
-            if pd.isna(ratio):
+        columns, told = {0.0: accuracy}, dict[float, str]()
+        for (_, recipe), each in rows.items():
+            ratio = float(each["prune_amount"].iloc[0])
+            if np.isnan(ratio):
                 raise PruneryError(f"{self.where}: prune {self.family.prune!r} states no ratio: write @ and a number")
-            columns[float(ratio)] = self._percent(each)
+            if ratio in told:
+                raise PruneryError(
+                    f"{self.where}, base {base}: {told[ratio]} and {recipe} have the same ratio: make families of them"
+                )
+            columns[ratio], told[ratio] = self._percent(each), recipe
         table = pd.DataFrame({ratio: columns[ratio] for ratio in sorted(columns)}).dropna()
         if len(columns) < 2 or table.empty:
             return np.empty(0), np.empty((0, 0))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from prunery.errors import PruneryError
 from prunery.findings import Findings, Quantity
 
 from . import charts, tables
@@ -19,24 +18,25 @@ if TYPE_CHECKING:
 
 
 def findings(results: Results, settings: RegimesSettings) -> Findings:
-    """Regimes, tables, figures and quantities of every family. Raises `PruneryError` for one without results."""
-    analyses = [_analysis(results, name, settings) for name in settings.families]
+    """Regimes, tables, figures and quantities of every family whose networks were evaluated; notes name the others."""
+    made = {name: _analysis(results, name, settings) for name in settings.families}
+    analyses = [analysis for analysis in made.values() if analysis]
+    absent = [name for name, analysis in made.items() if not analysis]
     found: dict[str, Quantity] = {}
     for analysis in analyses:
         found |= quantities(analysis)
     return Findings(
         title="Regimes of convergence, pruning and quantization",
-        notes=tables.notes(analyses),
-        tables=[tables.overview(analyses, found), *map(tables.sizes, analyses)],
+        notes=tables.notes(analyses, absent),
+        tables=[tables.overview(analyses, found), *map(tables.sizes, analyses)] if analyses else [],
         figures=[chart for analysis in analyses for chart in charts.panels(analysis, found)],
         quantities=found,
     )
 
 
-def _analysis(results: Results, name: str, settings: RegimesSettings) -> Analysis:
+def _analysis(results: Results, name: str, settings: RegimesSettings) -> Analysis | None:
+    """A family's analysis; none where nothing of it was evaluated, as where its optional data are not here."""
     family = settings.families[name]
     reader = Reader(results, name, family, settings)
     sizes = reader.sizes()
-    if not sizes:
-        raise PruneryError(f"analyse 'regimes', families.{name}: no evaluation of {', '.join(family.bases)} was found")
-    return Analysis(name, family, sizes, settings, reader.diverged())
+    return Analysis(name, family, sizes, settings, reader.diverged()) if sizes else None

@@ -115,8 +115,11 @@ def _quantized(analysis: Analysis, index: int) -> list[Cell]:
     return [quantity_text(gap_quantity(analysis, gap), digits=2), "by seed" if gap.paired else "no"]
 
 
-def notes(analyses: list[Analysis]) -> list[str]:
-    """What a reader should know of the definitions, and what is missing."""
+def notes(analyses: list[Analysis], absent: list[str]) -> list[str]:
+    """What a reader should know of the definitions, and what is missing: `absent` families among it."""
+    left_out = [f"Left out, since none of their networks was evaluated: {', '.join(absent)}."] if absent else []
+    if not analyses:
+        return left_out
     settings = analyses[0].settings
     said = [
         f"A size is stable if from it on every size's {settings.split} accuracy deviates by at most "
@@ -135,4 +138,5 @@ def notes(analyses: list[Analysis]) -> list[str]:
         ],
         "Training diverged in": [each for each in analyses if each.diverged],
     }
-    return said + [f"{what} {', '.join(each.name for each in held)}." for what, held in lists.items() if held]
+    said += [f"{what} {', '.join(each.name for each in held)}." for what, held in lists.items() if held]
+    return said + left_out

@@ -193,6 +193,20 @@ def _held(quantity: Any, truth: float) -> bool:
 # --- what is missing -------------------------------------------------------------------------------------------------
 
 
+def test_families_whose_data_are_not_here_are_left_out_and_named() -> None:
+    families = {"net": {"bases": "net-*", "int8": {"bases": "away-*"}}, "away": {"bases": "away-*"}}
+    made = Sweep(seeds=2)
+    made.dense("net-1", 1, 90, 0.5)
+    found = analysed(made.done(), {"families": families})
+    assert {name.partition("/")[0] for name in found.quantities} == {"net"}
+    assert found.notes[-1] == "Left out, since none of their networks was evaluated: away."
+    del families["net"]
+    for results in (made.results, Results()):
+        nothing = analysed(results, {"families": families})
+        assert (nothing.quantities, nothing.tables, nothing.figures) == ({}, [], [])
+        assert nothing.notes == found.notes[-1:]
+
+
 def test_without_a_stable_size_the_interval_is_open_above() -> None:
     made = Sweep()
     for width in (1, 2, 4):
@@ -262,6 +276,16 @@ def test_diverged_replicas_are_counted_in_all_networks_of_a_family() -> None:
     assert "Training diverged in net." in found.notes
 
 
+def test_a_replica_without_a_curve_counts_as_the_others() -> None:
+    made = Sweep()
+    for width in (1, 2):
+        made.dense(f"net-{width}", width, 90, 0.3, train=95)
+    made.history = [row for row in made.history if row["seed"] != 3 or row["path"].startswith("net-2")]
+    found = analysed(made.done())
+    assert [row[5] for row in found.tables[1].rows] == ["95.00", "95.00"]
+    assert not any("over-fitting is not told" in note for note in found.notes)
+
+
 def test_the_kept_epoch_is_the_best_with_patience() -> None:
     made = Sweep(seeds=2)
     made.dense("net-1", 1, 90, 0.3, settings={"patience": 3})
@@ -270,13 +294,27 @@ def test_the_kept_epoch_is_the_best_with_patience() -> None:
     assert analysed(made.done()).tables[1].rows[0][5] == "10.00"
 
 
+def test_two_recipes_for_one_figure_are_refused() -> None:
+    made = Sweep(seeds=2)
+    made.dense("net-1", 1, 90, 0.5)
+    for steps in ((Step("prune", "l1", "0.5"),), (Step("prune", "random", "0.5"),), (Step("prune", "l1", "0.7"),)):
+        made.add("net-1", steps, [80, 81], 9)
+    for method in ("qat", "ptq"):
+        made.add("net-1", (Step("quantize", method),), [80, 81], 9)
+    results = made.done()
+    assert analysed(results, prune="prune=l1@{0.5,0.7}", int8={}).quantities
+    with pytest.raises(PruneryError, match=r"base net-1: prune=l1@0\.5 and prune=random@0\.5 have the same ratio"):
+        analysed(results, prune="prune={l1,random}@0.5")
+    with pytest.raises(PruneryError, match="base net-1: quantize=qat and quantize=ptq are two recipes: name one"):
+        analysed(results, int8={"recipe": "quantize={qat,ptq}"})
+
+
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
         ({"size": "widht"}, "families.net, base net-1: unknown setting of mlp 'widht': did you mean 'width'?"),
         ({"size": "shape"}, r"base net-1: shape is \[\], no size: name one that counts"),
         ({"families": {"net": {"bases": ["net-*", "again-*"]}}}, "bases net-1 and again-1 have the same width, 1"),
-        ({"families": {"absent": {"bases": "nett-*"}}}, "families.absent: no evaluation of nett-"),
     ],
 )
 def test_settings_that_do_not_fit_the_results_are_one_line(settings: dict[str, Any], says: str) -> None:

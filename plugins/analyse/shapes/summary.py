@@ -34,27 +34,34 @@ class Member:
 
 
 def findings(results: Results, settings: ShapesSettings) -> Findings:
-    """Tables, figures and quantities of every family. Raises `PruneryError` for one without results or groups."""
+    """Tables, figures and quantities of every family whose networks were evaluated; a note names the others.
+
+    Raises `PruneryError` for a setting that the networks lack.
+    """
     quantities: dict[str, Quantity] = {}
     tables, figures = [], []
-    for name in settings.families:
-        groups = _groups(results, name, settings)
+    made = {name: _groups(results, name, settings) for name in settings.families}
+    for name, groups in made.items():
+        if not groups:
+            continue
         quantities |= {f"{name}/{key}": found for key, found in _quantities(groups, name, settings).items()}
         tables.append(_table(groups, name, settings))
         figures += _charts(groups, name, settings)
-    note = (
+    notes = [
         "Spread: largest minus smallest mean accuracy over the networks of one "
         f"{' and '.join(settings.groups)}. Noise alone makes it positive: the interval allows for that, and the "
         "corrected figure has the noise taken off."
-    )
-    return Findings(title="Shape against size", notes=[note], tables=tables, figures=figures, quantities=quantities)
+    ]
+    if absent := [name for name, groups in made.items() if not groups]:
+        notes.append(f"Left out, since none of their networks was evaluated: {', '.join(absent)}.")
+    return Findings(title="Shape against size", notes=notes, tables=tables, figures=figures, quantities=quantities)
 
 
 Groups = dict[tuple[Any, ...], list[Member]]
 
 
 def _groups(results: Results, name: str, settings: ShapesSettings) -> Groups:
-    """The members by group, in order of the groups."""
+    """The members by group, in order of the groups; none where optional data are not here."""
     found: Groups = {}
     rows = {key: each for text in settings.families[name].recipes() for key, each in results.matching(text).items()}
     paths = {recipe.base: path for path, recipe in results.recipes.items() if not recipe.steps}
@@ -64,11 +71,14 @@ def _groups(results: Results, name: str, settings: ShapesSettings) -> Groups:
             if key not in told:
                 raise PruneryError(f"analyse 'shapes', families.{name}, base {base}: {unknown('setting', key, told)}")
         accuracy = 100 * each[f"{settings.split}_accuracy"].to_numpy(dtype=np.float64)
-        group, shape = tuple(told[key] for key in settings.groups), _shape(told[settings.shape])
+        group, shape = tuple(_value(told[key]) for key in settings.groups), _shape(told[settings.shape])
         found.setdefault(group, []).append(Member(group, shape, float(each["parameters"].iloc[0]), accuracy))
-    if not found:
-        raise PruneryError(f"analyse 'shapes', families.{name}: none of its networks was evaluated")
-    return dict(sorted(found.items()))
+    return dict(sorted(found.items(), key=lambda item: [(isinstance(value, str), value) for value in item[0]]))
+
+
+def _value(value: Any) -> float | str:
+    """A setting that groups are told by: numbers count, anything else is as it is spelled."""
+    return value if isinstance(value, int | float) else _shape(value)
 
 
 def _shape(value: Any) -> str:

@@ -79,3 +79,21 @@ def test_one_seed_has_no_interval_and_a_wrong_setting_is_named():
     assert found.reason == "one seed gives no interval"
     with pytest.raises(PruneryError, match=r"families\.net, base net-100-ee: unknown setting 'widht'"):
         analysed(results, groups=["depth", "widht"])
+
+
+def test_families_whose_data_are_not_here_are_left_out_and_named():
+    families = {"net": {"bases": "net-*"}, "away": {"bases": "away-*"}}
+    found = analysed(made({(100, "ee"): 97.0, (100, "ii"): 96.0}), families=families)
+    assert {name.partition("/")[0] for name in found.quantities} == {"net"}
+    assert found.notes[-1] == "Left out, since none of their networks was evaluated: away."
+    nothing = analysed(Results(), families=families)
+    assert (nothing.quantities, nothing.tables) == ({}, [])
+    assert "net, away" in nothing.notes[-1]
+
+
+def test_groups_may_go_by_any_setting():
+    results = made({(100, "ee"): 97.0, (100, "ii"): 96.0, (20, "ee"): 90.0})
+    rows = analysed(results, groups=["shape"], shape="width").tables[0].rows
+    assert [row[:2] for row in rows] == [["ee", 2], ["ii", 1]]
+    next(iter(results.stages.values())).settings["width"] = None
+    assert [row[0] for row in analysed(results, groups=["width"]).tables[0].rows] == ["20", "100", "None"]
