@@ -20,6 +20,8 @@ ZERO_AT_ZERO = (nn.ReLU, nn.GELU, nn.SiLU, nn.Tanh, nn.ELU, nn.LeakyReLU, nn.Ide
 POINTWISE = (*ZERO_AT_ZERO, nn.Sigmoid)
 POOLING = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
 
+CHANNELS, UNITS = "channels", "units"
+
 Step = Callable[[Mapping[str, Tensor], Tensor], Tensor]
 
 
@@ -28,12 +30,14 @@ class Link:
     """One layer of a chain: a function of the stacked parameters and the inputs.
 
     `form` says what it computes but for its numbers of units and channels. `pads` is whether units padded with zeros
-    stay zero through training: their outputs, and the gradients of all their weights.
+    stay zero through training: their outputs, and the gradients of all their weights. `axis` is where a layer that
+    cares looks for units: last, or in front of other axes (channels, which flattening leaves in order).
     """
 
     run: Step
     form: str
     pads: bool
+    axis: str = ""
 
 
 @dataclass(frozen=True)
@@ -58,8 +62,12 @@ class Chain:
 
     @property
     def pads(self) -> bool:
-        """Whether networks of this form may be padded with zeros to a common size and trained as one."""
-        return all(link.pads for link in self.links)
+        """Whether networks of this form may be padded with zeros to a common size and trained as one.
+
+        A `Linear` puts its units last: flattened afterwards, or pooled, they would lie between those of other places.
+        """
+        axes = [link.axis for link in self.links if link.axis]
+        return all(link.pads for link in self.links) and axes == sorted(axes, key=(CHANNELS, UNITS).index)
 
     def forward(
         self, parameters: Mapping[str, Tensor], inputs: Float[Tensor, "seeds batch ..."]
@@ -74,13 +82,20 @@ class Chain:
 
 
 def _links(layer: nn.Module, name: str) -> Iterator[Link | None]:
-    if layer._forward_hooks or layer._forward_pre_hooks:
+    if layer._forward_hooks or layer._forward_pre_hooks or "forward" in vars(layer):
         yield None
-    elif isinstance(layer, nn.Sequential) and type(layer).forward is nn.Sequential.forward:
-        for child, module in layer.named_children():
-            yield from _links(module, f"{name}{child}.")
+    elif _is_sequence(layer):
+        for child, module in layer._modules.items():  # `named_children` would leave out one that stands there twice
+            yield from _links(module, f"{name}{child}.") if module is not None else [None]
     else:
         yield _link(layer, name)
+
+
+def _is_sequence(layer: nn.Module) -> bool:
+    """Whether a layer does nothing but call its children in turn, and has no values of its own."""
+    kind = type(layer)
+    plain = kind.forward is nn.Sequential.forward and kind.__call__ is nn.Module.__call__
+    return isinstance(layer, nn.Sequential) and plain and not layer._parameters and not layer._buffers
 
 
 def _link(layer: nn.Module, name: str) -> Link | None:
@@ -91,6 +106,7 @@ def _link(layer: nn.Module, name: str) -> Link | None:
             lambda state, inputs: linear(inputs, state[f"{name}weight"], state.get(f"{name}bias")),
             f"{name}linear, bias {layer.bias is not None}",
             pads=True,
+            axis=UNITS,
         )
     if kind is nn.Conv2d and layer.padding_mode == "zeros":
         options = {key: getattr(layer, key) for key in ("stride", "padding", "dilation", "groups")}
@@ -98,16 +114,26 @@ def _link(layer: nn.Module, name: str) -> Link | None:
             lambda state, inputs: conv2d(inputs, state[f"{name}weight"], state.get(f"{name}bias"), **options),
             f"{name}conv2d {layer.kernel_size}, bias {layer.bias is not None}, {options}",
             pads=options["groups"] == 1,
+            axis=CHANNELS,
         )
     if kind is nn.Flatten and (layer.start_dim, layer.end_dim) == (1, -1):
-        return Link(lambda _, inputs: inputs.flatten(2), repr(layer), pads=True)
+        return Link(lambda _, inputs: inputs.flatten(2), _plain(layer), pads=True, axis=CHANNELS)
     if kind in POINTWISE:
-        return Link(lambda _, inputs: layer(inputs), repr(layer), pads=kind in ZERO_AT_ZERO)
+        return Link(lambda _, inputs: layer(inputs), _plain(layer), pads=kind in ZERO_AT_ZERO)
     if kind in POOLING:
         return Link(
-            lambda _, inputs: layer(inputs.flatten(0, 1)).unflatten(0, inputs.shape[:2]), repr(layer), pads=True
+            lambda _, inputs: layer(inputs.flatten(0, 1)).unflatten(0, inputs.shape[:2]),
+            _plain(layer),
+            pads=True,
+            axis=CHANNELS,
         )
     return None
+
+
+def _plain(layer: nn.Module) -> str:
+    """The form of a layer without parameters: all of its arguments, of which its `repr` may leave some out."""
+    arguments = {key: value for key, value in vars(layer).items() if not key.startswith("_") and key != "training"}
+    return f"{type(layer).__name__} {arguments}"
 
 
 def linear(

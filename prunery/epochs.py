@@ -173,10 +173,11 @@ class Run:
         }
         lost = {replica: epoch for replica in figures if replica not in rows}
         if lost:
-            seeds = ", ".join(str(seed) for _, seed in sorted(lost))
+            seeds = ", ".join(map(str, sorted({seed for _, seed in lost})))
+            several = f" ({len(lost)} networks of several shapes)" if len(self.members) > 1 else ""
             self.task.progress(
-                f"beware: the loss of seed {seeds} is not finite in epoch {epoch}: such a network counts as diverged "
-                "and keeps the weights it had an epoch before"
+                f"beware: the loss of seed {seeds}{several} is not finite in epoch {epoch}: such a network counts as "
+                "diverged and keeps the weights it had an epoch before"
             )
         self.diverged |= lost
         return rows

@@ -7,7 +7,7 @@ error), and agreement with the parent's outputs where it promises that. A job th
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from statistics import fmean
 from typing import Any, NamedTuple
 
@@ -63,13 +63,16 @@ FIGURES = {
 """What a method may promise in `changes`, beside `values`: that any stored value differs."""
 
 
-def check(method: Method, parent: Checkpoint, replicas: dict[int, Replica]) -> None:
-    """Let what `method` made of `parent` pass. Raises `PruneryError` naming the method, the seed and the fault."""
+def check(method: Method, parent: Checkpoint, replicas: dict[int, Replica], diverged: Collection[int] = ()) -> None:
+    """Let what `method` made of `parent` pass. Raises `PruneryError` naming the method, the seed and the fault.
+
+    Replicas whose training `diverged` may be what they were: they keep the weights of an earlier epoch.
+    """
     for seed, replica in replicas.items():
         who = f"{method.stage} method {method.name!r}, seed {seed}"
         before, after = parent.replicas[seed].network, replica.network
         check_finite(after, who)
-        for change in method.changes:
+        for change in method.changes if seed not in diverged else ():
             _check_change(change, before, after, who)
         if method.agreement is not None:
             _check_agreement(method.agreement, before, after, parent.origin.spec, who)
@@ -80,6 +83,15 @@ def emptied(before: nn.Module, after: nn.Module) -> list[str]:
     bare = {key for key, mask in before.named_buffers() if key.endswith("/mask") and not mask.any()}
     masks = (key for key, mask in after.named_buffers() if key.endswith("/mask") and not mask.any())
     return [key.removesuffix("/mask") for key in masks if key not in bare]
+
+
+def warnings(parent: Checkpoint, replicas: Mapping[int, Replica]) -> list[str]:
+    """What is allowed and seldom meant, one line for all seeds that it is true of."""
+    empty: dict[str, list[str]] = {}
+    for seed, replica in replicas.items():
+        if layers := emptied(parent.replicas[seed].network, replica.network):
+            empty.setdefault(", ".join(layers), []).append(str(seed))
+    return [f"seed {', '.join(seeds)} has no weight left in {layers}" for layers, seeds in empty.items()]
 
 
 def check_finite(network: nn.Module, who: str) -> None:

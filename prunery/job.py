@@ -136,10 +136,10 @@ class Job:
         """Write what this job made of its parent, if it passes the gates."""
         from prunery import gates
 
-        gates.check(self.method, parent, replicas)
-        for seed, replica in replicas.items():
-            if empty := gates.emptied(parent.replicas[seed].network, replica.network):
-                self.progress(f"beware: seed {seed} has no weight left in {', '.join(empty)}")
+        diverged = {int(seed) for seed in (provenance or {}).get("diverged", ())}
+        gates.check(self.method, parent, replicas, diverged)
+        for line in gates.warnings(parent, replicas):
+            self.progress(f"beware: {line}")
         self.save(parent.child(replicas, provenance or {}), self.output("network"))
 
     def save_evaluation(self, figures: dict[str, Any]) -> None:

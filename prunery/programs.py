@@ -139,9 +139,14 @@ def _together(shapes: Sequence[Shape], stackable: Sequence[int], device: torch.d
 
 
 def _form(network: nn.Module) -> tuple[str, ...] | None:
-    """What networks that may be padded to a common size have in common; None for one that may not."""
-    chain = Chain.of(network)
-    return chain.form if chain is not None and chain.pads and not list(network.buffers()) else None
+    """What networks that may be padded to a common size have in common; None for one that may not.
+
+    Beside the form of the chain: the type of every tensor, whether it is trained, and the number of outputs.
+    """
+    chain, values = Chain.of(network), list(network.parameters())
+    if chain is None or not chain.pads or list(network.buffers()):
+        return None
+    return (*chain.form, *(f"{value.dtype} {value.requires_grad}" for value in values), f"{len(values[-1])} outputs")
 
 
 def _sizes(shape: Shape) -> Sizes:

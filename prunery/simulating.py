@@ -127,12 +127,15 @@ def simulating_layers(network: nn.Module) -> Iterator[tuple[str, FakeQuantized]]
 
 
 def observed(network: nn.Module) -> dict[str, dict[str, Tensor]]:
-    """The grids that simulating layers round to, by key of the weight; layers that never trained are left out.
+    """The grids that simulating layers round to, by key of the weight; layers that never ran in training are left out.
+
+    If none ever ran, as in a replica that diverged in its first epoch, all have the grids of an empty range.
 
     Each row has `weight_scale` `[out]`, and the scalars `input_scale`, `input_zero_point`, `output_scale` and
     `output_zero_point`.
     """
-    layers = {key: layer for key, layer in simulating_layers(network) if layer.observed}
+    simulating = dict(simulating_layers(network))
+    layers = {key: layer for key, layer in simulating.items() if layer.observed} or simulating
     return {key: _row(layer, layers) for key, layer in layers.items()}
 
 

@@ -406,6 +406,8 @@ VALUES = [
     Row("channels of 0 in a grid", grid(method="cnn", over={"width": [5], "channels": [0]}), "model.g-5: model method 'cnn', setting 'channels': it should be greater than or equal to 1 (given: 0)"),
     Row("a grid without members: `over: {width: []}`", grid(over={"width": []}), "grids.g-{width}: it has 0 members: give every key of over a value"),
     Row("sequences of a negative length: `times: -1`", grid(over={"width": [5], "shape": {"each": ["equal"], "times": -1}}), "it should be greater than or equal to 0 (given: -1)"),
+    Row("a value twice in a grid: `over: {width: [5, 5]}`", grid(over={"width": [5, 5]}), "grids.g-{width}: two of its members are called 'g-5': give no value twice"),
+    Row("a setting that a grid both fixes and varies", grid(settings={"width": 3}), "grids.g-{width}: 'width' stands in settings and in over: remove it from one"),
     Row("`together` with a key that does not vary", grid(together=["depth"]), "grids.g-{width}: unknown key of over 'depth': did you mean 'width'?"),
     Row("heads that do not divide the width", settings("model", "vit", dim=6, heads=4), "model method 'vit': heads 4 does not divide dim 6"),
     Row("optional data that are missing, and nothing else to do", config(data={"far": {"method": "idx", "optional": True}}, bases={"net": {**BASE, "data": "far"}}), "bases.net.data: data source 'idx' wants the folder 'mnist', but no data folder is set"),

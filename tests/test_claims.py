@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from scipy import stats
 from prunery.errors import PruneryError
 from prunery.files import save_json
 from prunery.findings import Findings, Quantity
+from prunery.reporting import quantified
 from prunery.reporting.claims import read_claims
 from prunery.reporting.results import read_results
 from prunery.reporting.verdicts import FAILS, HOLDS, NOT_TESTABLE, UNDECIDED, combine, judge
@@ -240,3 +242,8 @@ def test_a_wrong_claims_file_is_one_line_naming_file_and_key(tmp_path, text, say
     assert "claims.yaml" in str(caught.value)
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_ratio_beyond_the_largest_number_is_open_above():
+    least, most = Quantity(value=1, low=5e-324, high=1, count=3), Quantity(value=1, low=1, high=1, count=3)
+    assert quantified.ratio(most, least, (1, 1), (5e-324, 1)) == (1, (1, math.inf))

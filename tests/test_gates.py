@@ -9,7 +9,7 @@ from prunery import LayerPruner, Learner, Pruner, PruneryError, Quantizer
 from prunery.checkpoint import Replica
 from prunery.composition import check_order, check_rules
 from prunery.edits import add_masks, mask_edit
-from prunery.gates import bits, check, check_floor, emptied, frozen, layers, parameters
+from prunery.gates import bits, check, check_floor, emptied, frozen, layers, parameters, warnings
 from prunery.method import Method
 from prunery.quantize import quantize
 from prunery.registry import registry
@@ -72,6 +72,12 @@ def test_a_promised_change_must_happen(promise, kept, broken):
         check(method(changes=(promise,)), *changed(broken))
 
 
+def test_a_diverged_replica_may_be_what_it_was():
+    check(method(changes=("values",)), *changed(nothing), diverged={3})
+    with pytest.raises(PruneryError, match="seed 3: it changed nothing"):
+        check(method(changes=("values",)), *changed(nothing), diverged={4})
+
+
 def test_layers_that_lost_every_weight_are_told():
     def empty(network):
         add_masks(network, mask_edit(["0.weight", "5.weight"]))
@@ -80,6 +86,9 @@ def test_layers_that_lost_every_weight_are_told():
     parent, replicas = changed(empty)
     assert emptied(parent.networks[0], replicas[3].network) == ["5.weight"]
     assert emptied(replicas[3].network, replicas[3].network) == []
+    assert warnings(parent, {seed: replicas[3] for seed in parent.seeds}) == [
+        f"seed {', '.join(map(str, parent.seeds))} has no weight left in 5.weight"
+    ]
 
 
 def test_figures_by_hand():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 import pytest
 import torch
 from torch import nn
@@ -62,6 +64,62 @@ def test_units_whose_zeros_would_learn_are_not_padded():
     assert len(programs([shape(4, nn.Tanh()), shape(5, nn.Tanh())], True, CPU)) == 1
     assert len(programs([shape(4, nn.Sigmoid()), shape(5, nn.Sigmoid())], True, CPU)) == 2
     assert len(programs([shape(4, nn.Tanh()), shape(5, nn.ReLU())], True, CPU)) == 2
+
+
+def conv(units: int, *layers: nn.Module, features: int) -> nn.Module:
+    return nn.Sequential(nn.Conv2d(1, units, 2), *layers, nn.Flatten(), nn.Linear(features, 4))
+
+
+def reused(units: int) -> nn.Module:
+    act = nn.Tanh()
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, units), act, nn.Linear(units, units), act, nn.Linear(units, 4))
+
+
+def frozen(units: int, trained: bool) -> nn.Module:
+    network = nn.Sequential(nn.Flatten(), nn.Linear(64, units), nn.ReLU(), nn.Linear(units, 4))
+    network[1].weight.requires_grad_(trained)
+    return network
+
+
+class Doubling(nn.Sequential):
+    def __call__(self, inputs: torch.Tensor) -> torch.Tensor:
+        return 2 * super().__call__(inputs)
+
+
+UNUSUAL = {
+    "one activation used twice": ([reused(3), reused(5)], 1),
+    "units behind rows": ([nn.Sequential(nn.Linear(8, n), nn.Flatten(), nn.Linear(8 * n, 4)) for n in (3, 5)], 2),
+    "pooled units": (
+        [nn.Sequential(nn.Linear(8, n), nn.AvgPool2d(2), nn.Flatten(), nn.Linear(n // 2 * 4, 4)) for n in (3, 6)],
+        2,
+    ),
+    "units behind channels": ([conv(2, nn.Linear(7, n), features=14 * n) for n in (3, 5)], 2),
+    "average with and without padding": (
+        [conv(2, nn.AvgPool2d(3, 2, 1, count_include_pad=each), features=32) for each in (True, False)],
+        2,
+    ),
+    "average of whole and of broken windows": (
+        [conv(2, nn.AvgPool2d(2, ceil_mode=each), features=32 if each else 18) for each in (True, False)],
+        2,
+    ),
+    "frozen and trained": ([frozen(3, True), frozen(5, False)], 2),
+    "float32 and float64": ([frozen(3, True), frozen(5, True).double()], 2),
+    "outputs": ([nn.Sequential(nn.Flatten(), nn.Linear(64, 3), nn.Linear(3, n)) for n in (4, 6)], 2),
+    "a call of its own": ([Doubling(nn.Flatten(), nn.Linear(64, 4)) for _ in range(2)], 2),
+}
+
+
+@pytest.mark.parametrize("name", UNUSUAL)
+def test_unusual_chains_compute_what_they_compute_alone(name):
+    networks, count = UNUSUAL[name]
+    shapes = [{0: network, 1: deepcopy(network)} for network in networks]
+    found = programs(shapes, True, CPU)
+    assert len(found) == count
+    for program in found:
+        inputs = torch.randn(2, 5, 1, 8, 8, dtype=next(program.networks[0].parameters()).dtype)
+        logits = program.ensemble(CPU).forward(inputs)
+        for row, network in enumerate(program.networks):
+            assert torch.allclose(logits[row], network(inputs[row // len(program.members)]), atol=1e-5)
 
 
 @pytest.mark.parametrize("model", SHAPES)

@@ -10,19 +10,20 @@ from torch import nn
 
 from prunery import Architecture, PruneryError
 from prunery.bench import bench
-from prunery.checkpoint import Checkpoint, Origin, load, save
+from prunery.checkpoint import Checkpoint, Origin, Replica, load, save
 from prunery.distill import distill
+from prunery.edits import replay
 from prunery.export import to_onnx
 from prunery.finetune import finetune
 from prunery.integer import IntegerLinear
 from prunery.layers import integer_layers
-from prunery.network import build
+from prunery.network import architecture, build
 from prunery.prune import prune
 from prunery.quantize import quantize
 from prunery.registry import registry
 from prunery.simulating import FakeQuantized, FakeQuantizedLinear, observed, simulating_layers
 from prunery.toys import ToyNetwork, measured_by, same_states, states, toy_checkpoint, toy_images, toy_registered
-from prunery.train import train
+from prunery.train import initial, train
 
 MODELS = [("mlp", {"width": 12, "depth": 2}), ("cnn", {"channels": 4}), ("vit", {"dim": 8}), ("normed", {})]
 SHORT = {"epochs": 4, "batch_size": 32, "learning_rate": 0.01}
@@ -284,3 +285,18 @@ def test_toys_simulate_too():
     layers = [layer for layer in tuned(parent).networks[0].modules() if isinstance(layer, FakeQuantized)]
     assert len(layers) == 4
     assert ToyNetwork.batched
+
+
+def test_a_replica_that_diverged_at_once_is_quantized_too_and_harms_no_other():
+    data = toy_images()
+    origin = Origin("mlp", {"width": 4}, data.spec)
+    learner = registry().configured("train", "qat", {"epochs": 2})
+    trained, _ = train(learner, architecture(origin), origin, data, [0, 1], lambda _: None)
+    never = replay(initial(architecture(origin), origin, 1), trained.replicas[1].edits)  # no range was observed
+    parent = Checkpoint(origin, {**trained.replicas, 1: Replica(never, trained.replicas[1].edits)}, {})
+    made = quantize(registry().configured("quantize", "qat", {}), parent, {})
+    inputs = next(data.batches("test", 64))[0]
+    for seed, replica in made.items():
+        assert len(list(integer_layers(replica.network))) == 2
+        wanted = parent.replicas[seed].network.eval()(inputs)
+        assert torch.allclose(replica.network.eval()(inputs), wanted, atol=1e-3)

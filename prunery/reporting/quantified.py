@@ -60,7 +60,15 @@ def ratio(a: Quantity, b: Quantity, of_a: Ends, of_b: Ends) -> tuple[float | Non
     first, second = (each.model_copy(update={"value": each.value and math.log(each.value)}) for each in (a, b))
     ends = ((math.log(low), math.log(high)) for low, high in (of_a, of_b))
     value, (low, high) = difference(first, second, *ends)
-    return None if value is None else math.exp(value), (math.exp(low), math.exp(high))
+    return None if value is None else _exp(value), (_exp(low), _exp(high))
+
+
+def _exp(exponent: float) -> float:
+    """The exponential, infinite where it is beyond the largest float."""
+    try:
+        return math.exp(exponent)
+    except OverflowError:
+        return math.inf
 
 
 def _quantity(results: Results, analysis: str, name: str) -> Quantity:
