@@ -86,7 +86,7 @@ def test_layers_that_lost_every_weight_are_told():
     parent, replicas = changed(empty)
     assert emptied(parent.networks[0], replicas[3].network) == ["5.weight"]
     assert emptied(replicas[3].network, replicas[3].network) == []
-    assert warnings(parent, {seed: replicas[3] for seed in parent.seeds}) == [
+    assert warnings(parent, dict.fromkeys(parent.seeds, replicas[3])) == [
         f"seed {', '.join(map(str, parent.seeds))} has no weight left in 5.weight"
     ]
 
