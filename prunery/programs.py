@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import reduce
 
@@ -19,6 +20,9 @@ from torch import nn
 from prunery.chains import Chain
 from prunery.replicas import Ensemble, Single
 from prunery.stacked import Stacked, alike
+
+SMALL = 2**18
+"""Parameters of a program, of all its networks, up to which one thread trains it quickest."""
 
 Shape = Mapping[int, nn.Module]
 """Replicas of one architecture by seed."""
@@ -32,21 +36,16 @@ class Cost:
     """Seconds that the calls of a training step take, per layer with parameters."""
     parameter: float
     """Seconds of arithmetic per parameter and step, at a batch of 100."""
-    snug: int
-    """Parameters of a program, all replicas and padding counted, up to which company pays for sure."""
-    most: int
-    """Parameters that a program may have; an optimizer holds six times as much."""
-
-
-FEW = 4
-"""Replicas that are worth a program whatever their size, if the memory allows it."""
+    largest: int
+    """Parameters of a program, all replicas and padding counted, above which it is split by seeds."""
 
 
 def prices(device: torch.device) -> Cost:
-    """Measured on a CPU core with AVX-512 and 1 MiB of L2 cache; those of a GPU are estimates from its peaks."""
+    """Measured on a CPU with AVX-512 and 32 MiB of L3 cache, which two million parameters fill with their gradients and
+    moments; those of a GPU are estimates from its peaks."""
     if device.type == "cuda":
-        return Cost(calls=4e-4, parameter=1e-10, snug=2**28, most=2**30)
-    return Cost(calls=2e-4, parameter=1e-8, snug=2**19, most=2**26)
+        return Cost(calls=4e-4, parameter=1e-10, largest=2**30)
+    return Cost(calls=2e-4, parameter=1e-8, largest=2**21)
 
 
 @dataclass(frozen=True)
@@ -60,6 +59,20 @@ class Program:
 
     def __len__(self) -> int:
         return len(self.networks)
+
+    @contextmanager
+    def threads(self, device: torch.device) -> Iterator[None]:
+        """One thread while a small program runs on the CPU: to wake others would cost more than they bring."""
+        before, size = (
+            torch.get_num_threads(),
+            sum(value.numel() for one in self.networks for value in one.parameters()),
+        )
+        if device.type == "cpu" and size <= SMALL:
+            torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
 
     def ensemble(self, device: torch.device) -> Ensemble:
         """The networks behind one interface."""
@@ -91,8 +104,7 @@ def _split(shapes: Sequence[Shape], members: tuple[int, ...], device: torch.devi
     """The program of these members, in parts of as many seeds as its size allows."""
     seeds = list(shapes[members[0]])
     replica = len(members) * _count(reduce(_union, (_sizes(shapes[member]) for member in members)))
-    cost = prices(device)
-    share = max(1, min(len(seeds), max(FEW, cost.snug // replica), cost.most // replica))
+    share = max(1, min(len(seeds), prices(device).largest // replica))
     parts = -(-len(seeds) // share)
     for part in range(parts):
         own = tuple(seeds[part * len(seeds) // parts : (part + 1) * len(seeds) // parts])

@@ -77,7 +77,8 @@ def fit_shapes(
         if teachers is not None:
             teacher = Teacher([teachers[seed] for seed in program.seeds], batched, task.device)
         run = Run(task, program, teacher, _title(program, len(history), total))
-        run.run()
+        with program.threads(task.device):
+            run.run()
         history |= run.history
         diverged |= run.diverged
     if len(diverged) == total:
