@@ -707,7 +707,7 @@ def test_jobs_that_fail_are_told_once_more_at_the_end_and_leave_nothing(tmp_path
     assert our_lines(answer) == ["prunery: these jobs failed"]
     told = answer.stderr.partition("prunery: these jobs failed\n")[2].splitlines()
     wanted = [
-        "is not finite in epoch 1: lower 'learning_rate'",
+        "the loss of no network stays finite (seed 0: until epoch 1): lower 'learning_rate'",
         "where its header says 2560",
         "would run code and are refused",
     ]
