@@ -30,7 +30,7 @@ REPLICAS, EPOCHS, ROUNDS, TARGET = 30, 4, 3, 8.0
 WIDTHS, DEPTHS = (1, 2, 3, 5, 10, 20, 30, 50, 100, 200, 500, 1000), (1, 2, 3, 4)
 NARROW = 100
 """Width up to which the target of the geometric mean is meant; above it, batching may merely not be slower."""
-SAMPLED = {True: 1, False: 3}
+SAMPLED = {True: 4, False: 3}
 """Networks that the plain loop is timed on, wide (over `NARROW`) or not."""
 COMPILED = {(width, depth) for width in (1, 10, 100, 1000) for depth in (1, 4)}
 """Sizes that are compiled, which takes longer than all the rest."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import reduce
 
@@ -20,9 +19,6 @@ from torch import nn
 from prunery.chains import Chain
 from prunery.replicas import Ensemble, Single
 from prunery.stacked import Stacked, alike
-
-SMALL = 2**18
-"""Parameters of a program, of all its networks, up to which one thread trains it quickest."""
 
 Shape = Mapping[int, nn.Module]
 """Replicas of one architecture by seed."""
@@ -60,20 +56,6 @@ class Program:
     def __len__(self) -> int:
         return len(self.networks)
 
-    @contextmanager
-    def threads(self, device: torch.device) -> Iterator[None]:
-        """One thread while a small program runs on the CPU: to wake others would cost more than they bring."""
-        before, size = (
-            torch.get_num_threads(),
-            sum(value.numel() for one in self.networks for value in one.parameters()),
-        )
-        if device.type == "cpu" and size <= SMALL:
-            torch.set_num_threads(1)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(before)
-
     def ensemble(self, device: torch.device) -> Ensemble:
         """The networks behind one interface."""
         return Stacked(self.networks, device) if self.stacked else Single(self.networks[0], device)
@@ -104,12 +86,17 @@ def _split(shapes: Sequence[Shape], members: tuple[int, ...], device: torch.devi
     """The program of these members, in parts of as many seeds as its size allows."""
     seeds = list(shapes[members[0]])
     replica = len(members) * _count(reduce(_union, (_sizes(shapes[member]) for member in members)))
-    share = max(1, min(len(seeds), prices(device).largest // replica))
-    parts = -(-len(seeds) // share)
-    for part in range(parts):
-        own = tuple(seeds[part * len(seeds) // parts : (part + 1) * len(seeds) // parts])
+    share = _even(max(1, prices(device).largest // replica))
+    for start in range(0, len(seeds), share):
+        own = tuple(seeds[start : start + share])
         networks = tuple(shapes[member][seed] for seed in own for member in members)
         yield Program(members, own, networks, len(networks) > 1)
+
+
+def _even(share: int) -> int:
+    """A number of seeds, at most `share`, that cores divide among themselves without one waiting for the other."""
+    step = next((step for step in (4, 2) if share >= step), 1)
+    return share - share % step
 
 
 # --- which shapes share a program ------------------------------------------------------------------------------------

@@ -109,11 +109,14 @@ class Single(Ensemble):
         """Nothing to leave out."""
         assert list(rows) == [0]
 
+    @torch.no_grad()
     def remember(self, rows: Sequence[int]) -> None:
-        """Clone the values."""
-        if rows:
-            live = {**self.parameters, **self.buffers}
-            self._noted = {key: value.detach().clone() for key, value in live.items()}
+        """Copy the values, over the old ones: fresh memory would cost more than the copy."""
+        for key, value in {**self.parameters, **self.buffers}.items() if rows else ():
+            if key in self._noted:
+                self._noted[key].copy_(value)
+            else:
+                self._noted[key] = value.detach().clone()
 
     @torch.no_grad()
     def write_back(self) -> None:

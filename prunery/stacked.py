@@ -76,8 +76,12 @@ class Stacked(Ensemble):
     def remember(self, rows: Sequence[int]) -> None:
         """Copy the rows of the stacked values."""
         live = {**self.parameters, **self.buffers}
-        if len(rows) == len(self) and not self._noted:
-            self._noted = {key: value.detach().clone() for key, value in live.items()}
+        if len(rows) == len(self):
+            for key, value in live.items():
+                if key in self._noted:
+                    self._noted[key].copy_(value)
+                else:
+                    self._noted[key] = value.detach().clone()
         elif len(rows):
             index = torch.as_tensor(list(rows), device=next(iter(live.values())).device)
             for key, value in live.items():

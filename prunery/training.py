@@ -77,8 +77,7 @@ def fit_shapes(
         if teachers is not None:
             teacher = Teacher([teachers[seed] for seed in program.seeds], batched, task.device)
         run = Run(task, program, teacher, _title(program, len(history), total))
-        with program.threads(task.device):
-            run.run()
+        run.run()
         history |= run.history
         diverged |= run.diverged
     if len(diverged) == total:
