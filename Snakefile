@@ -27,6 +27,10 @@ include: "rules/analyse.smk"
 include: "rules/report.smk"
 
 
+onstart:
+    lift_rate_limit(workflow)
+
+
 onerror:
     tell_failures(os.getpid())
 

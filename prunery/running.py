@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from prunery.fingerprint import PACKAGE
 from prunery.launch import run_folder
@@ -49,3 +50,13 @@ def tell_failures(run: int) -> None:
     noted = failures(str(run))
     if noted.exists():
         print(f"\nprunery: these jobs failed\n{noted.read_text('utf-8')}", file=sys.stderr)
+
+
+def lift_rate_limit(workflow: Any) -> None:
+    """Let Snakemake start jobs of this machine without its limit of 100 a second, given its workflow as a run begins.
+
+    For that limit its main loop comes back a second after every round and every finished job, for good: with thousands
+    of jobs to do it takes a core of its own (docs/log.md has the figures). Elsewhere than here the limit stays.
+    """
+    if workflow.local_exec:
+        workflow.scheduler.job_rate_limiter = None

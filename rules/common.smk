@@ -10,7 +10,12 @@ from prunery.complaints import (
     tell_absent,
     tell_set_aside,
 )
-from prunery.running import set_environment, start_run, tell_failures
+from prunery.running import (
+    lift_rate_limit,
+    set_environment,
+    start_run,
+    tell_failures,
+)
 from prunery.workflow import Workflow
 
 for path in workflow.overwrite_configfiles:

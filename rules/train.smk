@@ -12,6 +12,8 @@ rule train:
         f"logs/{ROOT}/{{base}}/seeds={{seeds}}/train.log",
     conda:
         "../envs/cpu.yaml"
+    # Long jobs first, or the last of them runs alone.
+    priority: 1
     threads: study.threads("train")
     resources:
         mem_mb=4000,
@@ -40,6 +42,7 @@ for batch in study.together:
             batch.log,
         conda:
             "../envs/cpu.yaml"
+        priority: 2
         threads: study.threads("train")
         resources:
             mem_mb=4000,
