@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,46 @@ def test_a_recipe_that_the_study_does_not_make_is_named():
         "measures.analyse: minimal: it reads net-1/seeds=0-2/prune=magnitude@0.2, which the study does not make: "
         "list it under recipes"
     )
+
+
+def tables(recipe: str = "net-4/quantize=ptq", calibrate: str = "activations") -> dict:
+    """A study with tables that want a calibration, a bench and a second evaluation of one recipe."""
+    columns = {
+        "again": {"metric": "test_accuracy", "evaluate": "again"},
+        "ms": {"metric": "latency_ms", "bench": "latency", "backend": "eager"},
+    }
+    layers = {"title": "L", "recipe": "net-4", "calibrate": calibrate, "rows": {"first": "fc1.weight"}}
+    settings = {
+        "recipes": {"r": {"title": "R", "columns": columns, "rows": {"one": recipe}}},
+        "layers": {"l": {**layers, "columns": {"most": {"statistic": "output_max"}}}},
+    }
+    analyse = {**STUDY["analyse"], "table": {"method": "tables", "settings": settings}}
+    return config(analyse=analyse, measures={"analyse": ["table"]}, evaluate={"again": {"method": "standard"}})
+
+
+def test_it_may_read_other_measures_which_are_taken_for_it():
+    workflow = Workflow(tables(), ROOT / "scripts")
+    base = "results/sweep/net-4/seeds=0-2"
+    wanted = {
+        f"{base}/quantize=ptq/evaluate=again.json", f"{base}/quantize=ptq/bench=latency.json",
+        f"{base}/calibrate=activations.safetensors",
+    }  # fmt: skip
+    assert wanted <= set(read(workflow, "table"))
+    assert wanted <= set(workflow.wanted)
+    assert not [file for file in workflow.wanted if "again" in file and "net-4/" not in file]
+    assert Counter(rule for rule, _ in planned(workflow))["bench"] == 1
+
+
+@pytest.mark.parametrize(
+    ("keys", "says"),
+    [
+        ({"recipe": "net-4/quantize=qat"}, "it reads net-4/seeds=0-2/quantize=qat, which the study does not make"),
+        ({"calibrate": "activation"}, "unknown calibrate variant 'activation': did you mean 'activations'?"),
+    ],
+)
+def test_measures_that_cannot_be_taken_are_named(keys, says):
+    with pytest.raises(PruneryError, match=says):
+        Workflow(tables(**keys), ROOT / "scripts")
 
 
 def test_it_can_be_asked_for_by_its_path():

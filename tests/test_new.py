@@ -26,8 +26,8 @@ def here(tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
-def test_every_stage_but_those_of_machines_and_studies_has_a_template():
-    assert set(BASES) - set(STAGES) == {"bench", "analyse", "backend"}
+def test_every_stage_but_those_of_machines_has_a_template():
+    assert set(BASES) - set(STAGES) == {"bench", "backend"}
     assert {path.name for path in TEMPLATES.iterdir()} == {*STAGES.values(), "plugin", "package"}
 
 
@@ -77,7 +77,7 @@ def test_mistakes_are_one_line_and_write_nothing(here, capsys, arguments, says):
 
 @pytest.mark.slow
 def test_generated_plugins_and_an_installed_package_pass_their_own_tests(here, capsys):
-    """Ten folders, and a package that is built as a wheel and unpacked, all in one process of pytest."""
+    """Eleven folders, and a package that is built as a wheel and unpacked, all in one process of pytest."""
     for stage in STAGES:
         assert main(["new", f"my_methods/my-{stage}", "--stage", stage]) == 0
     assert main(["new", "row-norm", "--package"]) == 0
@@ -106,4 +106,4 @@ def test_generated_plugins_and_an_installed_package_pass_their_own_tests(here, c
     assert answer.returncode == 0, answer.stdout
     passed = re.search(r"^(\d+) passed in", answer.stdout, re.MULTILINE)
     assert passed
-    assert int(passed[1]) >= 11 * 10
+    assert int(passed[1]) >= 12 * 10

@@ -19,6 +19,7 @@ STAGES = {
     stage: "learner" if stage in ("train", "finetune") else stage
     for stage in (
         "data", "model", "train", "prune", "finetune", "distill", "quantize", "calibrate", "spectral_fit", "evaluate",
+        "analyse", "score",
     )
 }  # fmt: skip
 """The stages that have a template, and its folder."""
@@ -87,9 +88,11 @@ def _test(names: Names, package: bool) -> str:
     standard |= {"from typing import ClassVar": bool(helped)}
     foreign = {f"import {name}": f"{name}." in case for name in ("pytest", "torch")}
     own = {
+        "from prunery import Layer": "Layer(" in case,
         "from prunery.registry import build_registry": not package,
         "from prunery.testing import MethodContract": True,
     }
+    own |= {"from prunery.toyresults import ToyStudy": "ToyStudy" in case}
     own |= {"from prunery.toys import toy_images": "toy_images" in case}
     own |= {f"from {names.package} import {names.class_name}": package}
     groups = [[line for line, wanted in group.items() if wanted] for group in (standard, foreign, own)]

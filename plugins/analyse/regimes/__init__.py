@@ -2,38 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal, final
+from typing import TYPE_CHECKING, Annotated, Literal, final
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import Field
 
-from prunery import Analyser, Settings, hookimpl
+from prunery import hookimpl
+from prunery.families import Family, FamilyAnalyser, Name, ResampledSettings, Strict, Texts
 
 if TYPE_CHECKING:
     from prunery.findings import Findings
     from prunery.reporting.results import Results
 
-NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 
-
-def _listed(value: Any) -> Any:
-    return (value,) if isinstance(value, str) else value
-
-
-Patterns = Annotated[tuple[str, ...], BeforeValidator(_listed), Field(min_length=1)]
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Int8(_Strict):
+class Int8(Strict):
     """Where a family's 8-bit networks are: bases (the family's own if left out) and what is done to them."""
 
-    bases: Patterns | None = None
+    bases: Texts | None = None
     recipe: str = Field("quantize=qat", min_length=1)
 
 
-class Paper(_Strict):
+class Paper(Strict):
     """What a paper gives: parameters, share of weights, percentage points, percent."""
 
     minimal_parameters: float | None = None
@@ -42,10 +30,9 @@ class Paper(_Strict):
     accuracy: float | None = None
 
 
-class Family(_Strict):
+class SizedFamily(Family):
     """Networks that differ in size: bases by name or pattern, and the recipes that prune and quantize them."""
 
-    bases: Patterns
     prune: str | None = Field(None, min_length=1)
     int8: Int8 | None = None
     size: str | None = None
@@ -54,22 +41,21 @@ class Family(_Strict):
 
     def recipes(self) -> list[str]:
         """Everything of the family that is evaluated, in short spellings."""
-        found = [f"{base}{step}" for base in self.bases for step in ("", *([f"/{self.prune}"] if self.prune else []))]
+        found = self.spelled(("", *([self.prune] if self.prune else [])))
         if self.int8:
             found += [f"{base}/{self.int8.recipe}" for base in self.int8.bases or self.bases]
         return found
 
 
-class RegimesSettings(Settings):
+class RegimesSettings(ResampledSettings):
     """The families, and what stable, over-fitting and safe mean."""
 
-    families: dict[Annotated[str, Field(pattern=NAME)], Family] = Field(
+    families: dict[Name, SizedFamily] = Field(
         min_length=1, description="sweeps by name: their bases, and how those are pruned and quantized"
     )
     size: str = Field(
         "parameters", min_length=1, description="what sizes are told by: parameters, or a setting of the model"
     )
-    split: Literal["test", "validation"] = Field("test", description="samples that accuracies are of")
     stable_std: float = Field(1.0, gt=0, description="largest standard deviation of a stable size, percentage points")
     within: float = Field(
         5.0, gt=0, description="how far below the best mean a stable size's mean may lie, percentage points"
@@ -86,23 +72,14 @@ class RegimesSettings(Settings):
     split_at: tuple[Annotated[float, Field(gt=0)], ...] = Field(
         (1000.0,), description="parameters at which deviations above and below are compared"
     )
-    resamples: int = Field(2000, ge=100, le=100_000, description="bootstrap resamples")
-    confidence: float = Field(0.95, gt=0.5, lt=1, description="level of the intervals")
-    seed: int = Field(0, ge=0, description="seed of the bootstrap")
 
 
 @final
-class Regimes(Analyser):
+class Regimes(FamilyAnalyser):
     """Regimes of convergence, minimal stable size, safe pruning and 8-bit gap of families of networks."""
 
     name = "regimes"
     Settings = RegimesSettings
-    imports = ("pandas", "scipy.stats")
-    versions = ("numpy", "scipy")
-
-    def recipes(self) -> tuple[str, ...]:
-        """The dense, pruned and 8-bit networks of every family."""
-        return tuple(text for family in self.settings.families.values() for text in family.recipes())
 
     def analyse(self, results: Results) -> Findings:
         """Regimes, tables, figures and quantities; see the card."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from prunery.findings import Chart, Quantity
+from prunery.reporting.panels import Figure, accuracy_figure, band, level, line, shade
 from prunery.reporting.statistics import rounded
 
 from .core import OVERFIT, UNSTABLE
@@ -16,8 +16,6 @@ from .core import OVERFIT, UNSTABLE
 if TYPE_CHECKING:
     from .family import Analysis, Pruning
 
-Figure = dict[str, Any]
-Floats = NDArray[np.float64]
 SHADES = {UNSTABLE: "var(--bad)", OVERFIT: "var(--doubt)"}
 """Colours of the regimes that are shaded; stable sizes stay bare."""
 
@@ -35,11 +33,10 @@ def panels(analysis: Analysis, found: dict[str, Quantity]) -> Iterator[Chart]:
 
 def _convergence(analysis: Analysis) -> Figure:
     curve = analysis.curve
-    data = list(_band(analysis.size, curve.mean, curve.std, "test accuracy", "var(--dense)"))
+    data = list(band(analysis.size, curve.mean, curve.std, "test accuracy", "var(--dense)"))
     if np.isfinite(curve.train).all():
-        data.append(_line(analysis.size, curve.train, "training accuracy", "var(--train)", dash="dot"))
-    layout = _layout(_size_axis(analysis)) | {"shapes": list(_shades(analysis)) + _plateau(analysis)}
-    return {"data": data, "layout": layout}
+        data.append(line(analysis.size, curve.train, "training accuracy", "var(--train)", dash="dot"))
+    return accuracy_figure(data, _size_axis(analysis), shapes=[*_shades(analysis), *_plateau(analysis)])
 
 
 def _pruning(analysis: Analysis) -> Figure:
@@ -49,69 +46,34 @@ def _pruning(analysis: Analysis) -> Figure:
     for size, pruning in held:
         name = f"{analysis.family.size or analysis.settings.size} {size.size:,.10g}"
         if pruning is chosen:
-            data += list(_band(pruning.ratios, pruning.mean, pruning.std, name, "var(--pruned)"))
+            data += list(band(pruning.ratios, pruning.mean, pruning.std, name, "var(--pruned)"))
         else:
-            data.append(_line(pruning.ratios, pruning.mean, name, "var(--muted)", width=1))
+            data.append(line(pruning.ratios, pruning.mean, name, "var(--muted)", width=1))
     axis = {"title": {"text": "share of weights pruned"}, "tickformat": ".0%"}
-    return {"data": data, "layout": _layout(axis, legend=False) | {"shapes": _phases(chosen) if chosen else []}}
+    return accuracy_figure(data, axis, legend=False, shapes=_phases(chosen) if chosen else [])
 
 
 def _quantization(analysis: Analysis) -> Figure:
     held = [index for index, gap in enumerate(analysis.gaps) if gap]
     sizes = [analysis.sizes[index] for index in held]
     x, gaps = analysis.size[held], np.array([gap.value for gap in analysis.gaps if gap])
-    data = [_line(x, gaps, "gap, points", "var(--bad)", width=1.2, dash="dot") | {"yaxis": "y2"}]
-    data += _band(x, analysis.curve.mean[held], analysis.curve.std[held], "fp32", "var(--dense)")
+    data = [line(x, gaps, "gap, points", "var(--bad)", width=1.2, dash="dot") | {"yaxis": "y2"}]
+    data += band(x, analysis.curve.mean[held], analysis.curve.std[held], "fp32", "var(--dense)")
     spread = [size.int8.std(ddof=1) if len(size.int8) > 1 else np.nan for size in sizes]
-    data += _band(x, np.array([size.int8.mean() for size in sizes]), np.array(spread), "int8", "var(--quantized)")
+    data += band(x, np.array([size.int8.mean() for size in sizes]), np.array(spread), "int8", "var(--quantized)")
     second = {
         "title": {"text": "gap, points"}, "overlaying": "y", "side": "right", "showgrid": False, "automargin": True,
         "range": rounded([min(0, gaps.min()), max(4 * gaps.max(), 1)]),
     }  # fmt: skip
-    return {"data": data, "layout": _layout(_size_axis(analysis)) | {"yaxis2": second}}
+    return accuracy_figure(data, _size_axis(analysis), yaxis2=second)
 
 
 # --- parts -----------------------------------------------------------------------------------------------------------
 
 
-def _layout(xaxis: Figure, legend: bool = True) -> Figure:
-    return {
-        "xaxis": xaxis,
-        "yaxis": {"title": {"text": "accuracy, %"}},
-        "hovermode": "x unified" if legend else "closest",
-        "showlegend": legend,
-        "legend": {"orientation": "h", "y": 1.14, "x": 0},
-    }
-
-
 def _size_axis(analysis: Analysis) -> Figure:
     unit = analysis.family.size or analysis.settings.size
     return {"title": {"text": f"{unit} (log)"}, "type": "log"}
-
-
-def _line(x: Floats, y: Floats, name: str, colour: str, width: float = 2, dash: str = "solid") -> Figure:
-    return {
-        "type": "scatter", "mode": "lines+markers", "name": name, "x": rounded(x), "y": rounded(y),
-        "line": {"width": width, "color": colour, "dash": dash}, "marker": {"size": 2.5 * width, "color": colour},
-        "hovertemplate": "%{y:.2f}",
-    }  # fmt: skip
-
-
-def _band(x: Floats, mean: Floats, std: Floats, name: str, colour: str) -> Iterator[Figure]:
-    reach = np.nan_to_num(std)
-    yield {
-        "type": "scatter", "mode": "lines", "x": rounded([*x, *x[::-1]]),
-        "y": rounded([*(mean + reach), *(mean - reach)[::-1]]), "fill": "toself", "fillcolor": colour, "opacity": 0.16,
-        "line": {"width": 0}, "hoverinfo": "skip", "showlegend": False,
-    }  # fmt: skip
-    yield _line(x, mean, name, colour)
-
-
-def _shade(start: float, end: float, colour: str) -> Figure:
-    return {
-        "type": "rect", "xref": "x", "yref": "paper", "x0": start, "x1": end, "y0": 0, "y1": 1, "layer": "below",
-        "fillcolor": colour, "opacity": 0.1, "line": {"width": 0},
-    }  # fmt: skip
 
 
 def _shades(analysis: Analysis) -> Iterator[Figure]:
@@ -120,15 +82,13 @@ def _shades(analysis: Analysis) -> Iterator[Figure]:
     edges = rounded([analysis.size[0], *middles, analysis.size[-1]])
     for index, regime in enumerate(map(int, analysis.regimes)):
         if regime in SHADES and analysis.count > 1:
-            yield _shade(edges[index], edges[index + 1], SHADES[regime])
+            yield shade(edges[index], edges[index + 1], SHADES[regime])
 
 
 def _plateau(analysis: Analysis) -> list[Figure]:
     """The paper's accuracy, if it is given."""
     value = analysis.family.paper.accuracy
-    line = {"color": "var(--edge)", "dash": "dash", "width": 1.5}
-    place = {"xref": "paper", "yref": "y", "x0": 0, "x1": 1, "y0": value, "y1": value}
-    return [] if value is None else [{"type": "line", **place, "line": line}]
+    return [] if value is None else [level(value)]
 
 
 def _phases(pruning: Pruning) -> list[Figure]:
@@ -136,4 +96,4 @@ def _phases(pruning: Pruning) -> list[Figure]:
     start, end = map(float, pruning.phases)
     if not np.isfinite(start):
         return []
-    return [_shade(start, end, "var(--doubt)"), _shade(end, float(pruning.ratios[-1]), "var(--bad)")]
+    return [shade(start, end, "var(--doubt)"), shade(end, float(pruning.ratios[-1]), "var(--bad)")]

@@ -15,7 +15,7 @@ from .core import minimal_stable, phase_growth, regimes, safe_index
 from .phases import Phases, three_phases
 
 if TYPE_CHECKING:
-    from . import Family, RegimesSettings
+    from . import RegimesSettings, SizedFamily
     from .sizes import Size
 
 Floats = NDArray[np.float64]
@@ -98,7 +98,7 @@ class Analysis:
     """A family's sizes and everything that follows from them; resamples are drawn size by size, seeds whole."""
 
     def __init__(
-        self, name: str, family: Family, sizes: list[Size], settings: RegimesSettings, diverged: int = 0
+        self, name: str, family: SizedFamily, sizes: list[Size], settings: RegimesSettings, diverged: int = 0
     ) -> None:
         self.name, self.family, self.sizes, self.settings, self.diverged = name, family, sizes, settings, diverged
         self.generator = np.random.default_rng([settings.seed, *name.encode()])

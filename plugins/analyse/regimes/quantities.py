@@ -11,6 +11,7 @@ from scipy import stats
 
 from prunery.findings import Quantity
 from prunery.reporting import resampling
+from prunery.reporting.estimates import ONE_SEED, POINTS, estimate, first_of
 
 from .core import OVERFIT, STABLE, UNSTABLE, falls, split_ratio
 
@@ -18,28 +19,13 @@ if TYPE_CHECKING:
     from .family import Analysis, Gap, Pruning
 
 Floats = NDArray[np.float64]
-POINTS = "percentage points"
 NO_SIZE = "no size is stable"
-ONE_SEED = "one seed gives no interval"
 
 
 def quantities(analysis: Analysis) -> dict[str, Quantity]:
     """Everything of a family, by the names of the card."""
     parts = (_convergence(analysis), _phases(analysis), _pruned(analysis), _quantized(analysis))
     return {f"{analysis.name}/{name}": quantity for part in parts for name, quantity in part}
-
-
-def estimate(value: Any, draws: Any, count: int, confidence: float, unit: str = "", lacking: str = "") -> Quantity:
-    """A figure with the expanded percentile interval of its resamples.
-
-    Without a value (NaN) it is missing, for the reason `lacking`; one seed has no interval.
-    """
-    if not np.isfinite(value):
-        return Quantity(count=count, unit=unit, reason=lacking or "there is none")
-    if count < 2 or np.isnan(draws).all():
-        return Quantity(value=float(value), count=count, unit=unit, reason=ONE_SEED)
-    low, high = resampling.interval(draws, count, confidence)
-    return Quantity(value=float(value), low=low, high=high, count=count, unit=unit)
 
 
 def of(
@@ -57,16 +43,10 @@ def minimal(analysis: Analysis, sizes: Floats, unit: str) -> Quantity:
     """The minimal stable size: open above where resamples find none, without a value where the data have none."""
     if analysis.count < 2:
         return Quantity(count=analysis.count, unit=unit, reason="one seed gives no standard deviation")
-    low, high = resampling.ranked_interval(analysis.stables, analysis.count, analysis.settings.confidence)
-    last = len(sizes) - 1
-    least, most = float(sizes[min(low, last)]), float(sizes[high]) if high <= last else None
-    if analysis.stable > last:
-        reason = f"{NO_SIZE}: beyond the largest, {sizes[-1]:,.10g}"
-        return Quantity(low=least, high=most, count=analysis.count, unit=unit, reason=reason)
-    value = float(sizes[analysis.stable])
-    # A resample's means and deviations scatter about the data's: where all fall to one side, the value is an end.
-    most = None if most is None else max(most, value)
-    return Quantity(value=value, low=min(least, value), high=most, count=analysis.count, unit=unit)
+    lacking = f"{NO_SIZE}: beyond the largest, {sizes[-1]:,.10g}"
+    return first_of(
+        sizes, analysis.stable, analysis.stables, analysis.count, analysis.settings.confidence, unit, lacking
+    )
 
 
 def _convergence(analysis: Analysis) -> Iterator[tuple[str, Quantity]]:

@@ -12,11 +12,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from prunery.errors import PruneryError, unknown
+from prunery.reporting.rows import by_ratio, percent
 
 if TYPE_CHECKING:
     from prunery.reporting.results import Results
 
-    from . import Family, RegimesSettings
+    from . import RegimesSettings, SizedFamily
 
 Floats = NDArray[np.float64]
 
@@ -43,7 +44,7 @@ class Size:
 class Reader:
     """Reads one family. Raises `PruneryError` if a size cannot be told, or two bases are of one size."""
 
-    def __init__(self, results: Results, name: str, family: Family, settings: RegimesSettings) -> None:
+    def __init__(self, results: Results, name: str, family: SizedFamily, settings: RegimesSettings) -> None:
         self.results, self.family = results, family
         self.where = f"analyse 'regimes', families.{name}"
         self.key = family.size or settings.size
@@ -77,7 +78,7 @@ class Reader:
         return {base: self._percent(each) for (base, _), each in rows.items()}
 
     def _percent(self, rows: pd.DataFrame) -> pd.Series[float]:
-        return pd.Series(100 * rows[self.column].to_numpy(dtype=float), index=rows["seed"].to_numpy())
+        return percent(rows, self.column)
 
     def _size(self, base: str, accuracy: pd.Series[float], int8: pd.Series[float] | None) -> Size:
         ratios, pruned = self._pruned(base, accuracy)
@@ -134,16 +135,8 @@ class Reader:
     def _pruned(self, base: str, accuracy: pd.Series[float]) -> tuple[Floats, Floats]:
         """The ratios, 0 first, and the accuracies of the seeds that were pruned at all of them."""
         rows = self.results.matching(f"{base}/{self.family.prune}") if self.family.prune else {}
-        columns, told = {0.0: accuracy}, dict[float, str]()
-        for (_, recipe), each in rows.items():
-            ratio = float(each["prune_amount"].iloc[0])
-            if np.isnan(ratio):
-                raise PruneryError(f"{self.where}: prune {self.family.prune!r} states no ratio: write @ and a number")
-            if ratio in told:
-                raise PruneryError(
-                    f"{self.where}, base {base}: {told[ratio]} and {recipe} have the same ratio: make families of them"
-                )
-            columns[ratio], told[ratio] = self._percent(each), recipe
+        columns = {0.0: accuracy}
+        columns |= {ratio: self._percent(each) for ratio, each in by_ratio(rows, f"{self.where}, base {base}").items()}
         table = pd.DataFrame({ratio: columns[ratio] for ratio in sorted(columns)}).dropna()
         if len(columns) < 2 or table.empty:
             return np.empty(0), np.empty((0, 0))

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from prunery.families import absent_notes
 from prunery.findings import Cell, Quantity, Table
+from prunery.reporting.estimates import NONE, paper_text, quantity_text
 
 from .core import OVERFIT, STABLE, UNSTABLE
 from .quantities import NO_SIZE, gap_quantity, of, safe_pruning
@@ -15,28 +17,6 @@ if TYPE_CHECKING:
     from .family import Analysis
 
 REGIME = {UNSTABLE: "unstable", STABLE: "stable", OVERFIT: "over-fitting"}
-NONE = "–"  # noqa: RUF001
-
-
-def quantity_text(quantity: Quantity | None, factor: float = 1, digits: int | None = None) -> str:
-    """A figure and, on a line of its own, its interval or why there is none."""
-    if quantity is None:
-        return NONE
-
-    def shown(value: float) -> str:
-        scaled = factor * value
-        return (
-            f"{scaled:,.{digits}f}"
-            if digits is not None
-            else f"{scaled:,.4g}"
-            if abs(scaled) < 1e4
-            else f"{scaled:,.0f}"
-        )
-
-    ends = ["…" if end is None else shown(end) for end in (quantity.low, quantity.high)]
-    interval = f"[{', '.join(ends)}]" if quantity.known else ""
-    head = NONE if quantity.value is None else shown(quantity.value)
-    return "\n".join(filter(None, (head, interval or (quantity.reason if quantity.value is None else ""))))
 
 
 def overview(analyses: list[Analysis], found: dict[str, Quantity]) -> Table:
@@ -59,14 +39,11 @@ def _row(analysis: Analysis, found: dict[str, Quantity]) -> list[Cell]:
     safe = None if paper.safe_pruning is None else 100 * paper.safe_pruning
     return [
         analysis.name, len(analysis.sizes), analysis.count, f"{unit} {told('minimal_stable_size')}",
-        told("minimal_stable_parameters"), _paper(paper.minimal_parameters), told("safe_pruning", 100, 0), _paper(safe),
-        told("int8_gap_at_stable", digits=2), _paper(paper.int8_gap), told("best_accuracy", digits=2),
-        _paper(paper.accuracy), analysis.diverged,
+        told("minimal_stable_parameters"), paper_text(paper.minimal_parameters), told("safe_pruning", 100, 0),
+        paper_text(safe), told("int8_gap_at_stable", digits=2), paper_text(paper.int8_gap),
+        told("best_accuracy", digits=2),
+        paper_text(paper.accuracy), analysis.diverged,
     ]  # fmt: skip
-
-
-def _paper(value: float | None) -> str:
-    return NONE if value is None else f"{value:,.6g}"
 
 
 def sizes(analysis: Analysis) -> Table:
@@ -117,7 +94,7 @@ def _quantized(analysis: Analysis, index: int) -> list[Cell]:
 
 def notes(analyses: list[Analysis], absent: list[str]) -> list[str]:
     """What a reader should know of the definitions, and what is missing: `absent` families among it."""
-    left_out = [f"Left out, since none of their networks was evaluated: {', '.join(absent)}."] if absent else []
+    left_out = absent_notes(absent)
     if not analyses:
         return left_out
     settings = analyses[0].settings

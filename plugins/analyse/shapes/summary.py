@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prunery.errors import PruneryError, unknown
+from prunery.families import absent_notes
 from prunery.findings import Cell, Chart, Findings, Quantity, Table
+from prunery.reporting.estimates import ONE_SEED, POINTS
 from prunery.reporting.statistics import rounded
 
 from .core import shrunken, simultaneous, spread
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
     from . import ShapesSettings
 
 Floats = NDArray[np.float64]
-POINTS = "percentage points"
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,7 @@ def findings(results: Results, settings: ShapesSettings) -> Findings:
         f"{' and '.join(settings.groups)}. Noise alone makes it positive: the interval allows for that, and the "
         "corrected figure has the noise taken off."
     ]
-    if absent := [name for name, groups in made.items() if not groups]:
-        notes.append(f"Left out, since none of their networks was evaluated: {', '.join(absent)}.")
+    notes += absent_notes(name for name, groups in made.items() if not groups)
     return Findings(title="Shape against size", notes=notes, tables=tables, figures=figures, quantities=quantities)
 
 
@@ -107,7 +107,7 @@ def _quantities(groups: Groups, name: str, settings: ShapesSettings) -> dict[str
     count = min(len(member.accuracy) for members in held for member in members)
     value = max(float(spread(_means(members))) for members in held)
     if count < 2:
-        single = Quantity(value=value, count=count, unit=POINTS, reason="one seed gives no interval")
+        single = Quantity(value=value, count=count, unit=POINTS, reason=ONE_SEED)
         return {"shape_spread": single, "shape_spread_corrected": single}
     level = 1 - (1 - settings.confidence) / len(held)
     low, high = np.array([simultaneous(*_estimates(members), level) for members in held]).max(axis=0)

@@ -5,31 +5,25 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 from prunery_plugins.analyse.shapes.core import shrunken, simultaneous, spread
 
 from prunery.errors import PruneryError
-from prunery.recipe import Recipe
 from prunery.registry import registry
-from prunery.reporting.results import Results, Stage, recipe_columns
+from prunery.reporting.results import Results, Stage
+from prunery.toyresults import ToyStudy
 
 SHAPES = registry().get("analyse", "shapes")
 
 
 def made(means: dict[tuple[int, str], float], seeds: int = 10, generator: int = 0, std: float = 0.3) -> Results:
     """Networks of depth 3 by width and shape, accuracies in percent; parameters are a thousand times the width."""
-    random, results, rows = np.random.default_rng(generator), Results(), []
+    random, study = np.random.default_rng(generator), ToyStudy(seeds)
     for (width, shape), mean in means.items():
-        recipe = Recipe(f"net-{width}-{shape}", (0, seeds - 1))
-        results.recipes[str(recipe)] = recipe
-        results.stages[str(recipe)] = Stage({}, "", "mlp", {"depth": 3, "width": width, "shape": list(shape)})
-        for seed in range(seeds):
-            accuracy = (mean + std * random.standard_normal()) / 100
-            figures = {"evaluate": "standard", "seed": seed, "test_accuracy": accuracy, "parameters": 1000 * width}
-            rows.append(recipe_columns(recipe) | figures)
-    results.replicas = pd.DataFrame(rows)
-    return results
+        stage = Stage({}, "", "mlp", {"depth": 3, "width": width, "shape": list(shape)})
+        accuracies = mean + std * random.standard_normal(seeds)
+        study.dense(f"net-{width}-{shape}", accuracies, stage, parameters=1000 * width)
+    return study.done()
 
 
 def analysed(results: Results, **settings: Any) -> Any:
