@@ -13,11 +13,10 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
+
+from prunery.watching import Watch, watched
 
 Pair = tuple[str, str]
-FACTS = {*(getattr(Tensor, name).__get__ for name in ("shape", "dtype", "device", "ndim")), Tensor.dim, Tensor.size}
-"""Questions about a tensor, which do not use its values."""
 
 
 def batch_norm_pairs(network: nn.Module, example: Tensor) -> list[Pair]:
@@ -30,17 +29,11 @@ def batch_norm_pairs(network: nn.Module, example: Tensor) -> list[Pair]:
     if not norms:
         return []
     layers = {name: module for name, module in network.named_modules() if isinstance(module, nn.Conv2d | nn.Linear)}
-    watch, training = _Watch(), network.training
-    handles = [layer.register_forward_hook(watch.after_layer(name)) for name, layer in layers.items()]
+    watch = _Watch()
+    hooks = [layer.register_forward_hook(watch.after_layer(name)) for name, layer in layers.items()]
     for name, norm in norms.items():
-        handles += [norm.register_forward_pre_hook(watch.before_norm(name)), norm.register_forward_hook(watch.after)]
-    try:
-        with torch.no_grad(), watch:
-            network.eval()(example)
-    finally:
-        network.train(training)
-        for handle in handles:
-            handle.remove()
+        hooks += [norm.register_forward_pre_hook(watch.before_norm(name)), norm.register_forward_hook(watch.after)]
+    watched(network, example, watch, hooks)
     single = {layer: next(iter(users)) for layer, users in watch.users.items() if len(users) == 1}
     return [(layer, norm) for layer, norm in single.items() if norm and watch.sources[norm] == {layer}]
 
@@ -52,23 +45,20 @@ def _is_foldable(module: nn.Module) -> bool:
     return type(module) in (nn.BatchNorm1d, nn.BatchNorm2d) or hasattr(module, "act")
 
 
-class _Watch(TorchFunctionMode):
+class _Watch(Watch):
     """Notes which norm, or else what ("" then), uses each watched output, and where each norm's inputs come from."""
 
     def __init__(self) -> None:
         super().__init__()
         self.users: dict[str, set[str]] = {}
         self.sources: dict[str, set[str]] = {}
-        self.outputs: dict[int, str] = {}
-        self.alive: list[Tensor] = []
         self.inside = False
 
     def after_layer(self, name: str) -> Any:
         """A hook that watches this layer's output."""
 
         def hook(layer: nn.Module, inputs: Any, output: Tensor) -> None:
-            self.outputs[id(output)] = name
-            self.alive.append(output)  # an id is unique only while its object lives
+            self.outputs[self.keep(output)] = name
             self.users.setdefault(name, set())
             if isinstance(layer, nn.Linear) and output.dim() != 2:
                 self.users[name].add("")  # a norm over the second axis, which is not the features
@@ -94,10 +84,8 @@ class _Watch(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Called in the place of every torch function."""
         kwargs = kwargs or {}
-        if not self.inside and func not in FACTS:
-            flat, _ = torch.utils._pytree.tree_flatten((args, kwargs))
-            for source in {self.outputs[id(value)] for value in flat if id(value) in self.outputs}:
-                self.users[source].add("")
+        for source in set() if self.inside else self.used(func, args, kwargs):
+            self.users[source].add("")
         return func(*args, **kwargs)
 
 

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from prunery.layers import compressible
+from prunery.watching import Watch, watched
 
 RELU: set[Any] = {F.relu, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_}
-FACTS: set[Any] = {
-    *(getattr(Tensor, name).__get__ for name in ("shape", "dtype", "device", "ndim", "requires_grad", "_version")),
-    *(getattr(Tensor, name).__get__ for name in ("is_cuda", "is_meta")),
-    *(Tensor.size, Tensor.dim, Tensor.numel, Tensor.is_contiguous, Tensor.is_floating_point),
-}
-"""Questions about a tensor, which do not use its values."""
 PASSED_ON: set[Any] = {
     *RELU,
     *(torch.flatten, torch.reshape, torch.permute, torch.transpose, torch.squeeze, torch.unsqueeze, F.max_pool2d),
@@ -47,18 +41,11 @@ def wiring(network: nn.Module, example: Tensor) -> dict[str, Wire]:
     One pass in evaluation mode with a small batch, every torch function watched; the network is left as it was. An
     output that is reshaped first, or normalised, does not count as rectified.
     """
-    watch, training = _Watch(), network.training
-    handles = []
+    watch, hooks = _Watch(), []
     for key, layer in compressible(network):
-        handles.append(layer.register_forward_pre_hook(watch.before(key), with_kwargs=True))
-        handles.append(layer.register_forward_hook(watch.after(key)))
-    try:
-        with torch.no_grad(), watch:
-            network.eval()(example)
-    finally:
-        network.train(training)
-        for handle in handles:
-            handle.remove()
+        hooks.append(layer.register_forward_pre_hook(watch.before(key), with_kwargs=True))
+        hooks.append(layer.register_forward_hook(watch.after(key)))
+    watched(network, example, watch, hooks)
     return {key: watch.wire(key) for key in watch.uses}
 
 
@@ -67,16 +54,14 @@ def rectified_layers(network: nn.Module, example: Tensor) -> set[str]:
     return {key for key, wire in wiring(network, example).items() if wire.rectified}
 
 
-class _Watch(TorchFunctionMode):
+class _Watch(Watch):
     """Notes which functions use the layers' outputs, and where the values of tensors come from."""
 
     def __init__(self) -> None:
         super().__init__()
         self.uses: dict[str, set[bool]] = {}
         self.sources: dict[str, set[str | None]] = {}
-        self.outputs: dict[int, str] = {}
         self.origins: dict[int, tuple[str, int]] = {}
-        self.alive: list[Tensor] = []
 
     def wire(self, key: str) -> Wire:
         """What was found of one layer."""
@@ -103,8 +88,7 @@ class _Watch(TorchFunctionMode):
         return watch
 
     def _came_from(self, value: Tensor, key: str) -> None:
-        self.origins[id(value)] = key, value._version
-        self.alive.append(value)  # an id is unique only while its object lives
+        self.origins[self.keep(value)] = key, value._version
 
     def _origin(self, value: Tensor) -> str | None:
         """The layer whose output a tensor holds; none if it was written to since."""
@@ -114,10 +98,8 @@ class _Watch(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Called in the place of every torch function."""
         kwargs = kwargs or {}
-        if func not in FACTS:
-            for tensor in _tensors((args, kwargs)):
-                if id(tensor) in self.outputs:
-                    self.uses[self.outputs[id(tensor)]].add(func in RELU)
+        for key in self.used(func, args, kwargs):
+            self.uses[key].add(func in RELU)
         origin = self._origin(args[0]) if func in PASSED_ON and args and isinstance(args[0], Tensor) else None
         result = func(*args, **kwargs)
         if func in RELU and isinstance(result, Tensor):
@@ -125,13 +107,3 @@ class _Watch(TorchFunctionMode):
         if origin is not None and isinstance(result, Tensor):
             self._came_from(result, origin)
         return result
-
-
-def _tensors(value: Any) -> Iterator[Tensor]:
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, dict):
-        yield from _tensors(tuple(value.values()))
-    elif isinstance(value, tuple | list):
-        for part in value:
-            yield from _tensors(part)
