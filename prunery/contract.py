@@ -26,17 +26,14 @@ from prunery.measuring import (
     SpectralFitter,
 )
 from prunery.method import Method, Settings
+from prunery.pruning import ChannelPruner, Layer, LayerPruner, Measured, PruneMethod, Pruner, Score
 
 if TYPE_CHECKING:
-    import torch
-    from jaxtyping import Bool, Float, Int
+    from jaxtyping import Float, Int
     from torch import Tensor, nn
 
     from prunery.data import Dataset, Spec
-    from prunery.integer import IntegerPlan
-
-# What a need is called (`activations`, `mp`) -> key of the weight -> what was measured of it.
-Measured = Mapping[str, Mapping[str, Mapping[str, Any]]]
+    from prunery.plans import Plan
 
 
 # --- where networks and data come from -------------------------------------------------------------------------------
@@ -121,50 +118,32 @@ class Learner(Method):
     ) -> Float[Tensor, " replicas"]:
         """The mean loss of each replica."""
 
-
-class Pruner(Method):
-    """Chooses which weights stay, looking at the whole network."""
-
-    stage = "prune"
-    conflicts = ("quantize",)
-    changes = ("zeros",)
-
-    @abstractmethod
-    def masks(
-        self, weights: Mapping[str, Float[Tensor, "out ..."]], measured: Measured, generator: torch.Generator
-    ) -> dict[str, Bool[Tensor, "out ..."]]:
-        """True where a weight stays, by key of `weights` (all compressible weights of one network).
-
-        Keys left out are left alone, and which they are must not depend on values, so that replicas stay alike.
-        `weights` must not be changed. Weights that are zero already may be pruned again: they count as pruned.
-        `generator` is seeded from the replica's seed; draw randomness from it alone.
-        """
-
-
-class LayerPruner(Pruner):
-    """A pruner that looks at one layer at a time: write `mask`."""
-
-    @abstractmethod
-    def mask(
-        self, key: str, weight: Float[Tensor, "out ..."], measured: Measured, generator: torch.Generator
-    ) -> Bool[Tensor, "out ..."]:
-        """True where a weight of this layer stays."""
-
-    def masks(self, weights: Mapping[str, Tensor], measured: Measured, generator: torch.Generator) -> dict[str, Tensor]:
-        """`mask` of every layer."""
-        return {key: self.mask(key, weight, measured, generator) for key, weight in weights.items()}
+    def loss_at(
+        self,
+        done: float,
+        logits: Float[Tensor, "replicas batch classes"],
+        labels: Int[Tensor, "replicas batch"],
+        teacher: Float[Tensor, "replicas batch classes"] | None,
+    ) -> Float[Tensor, " replicas"]:
+        """`loss`, unless it changes on the way: `done` is the share of all steps done with this one, above 0 to 1."""
+        return self.loss(logits, labels, teacher)
 
 
 class Quantizer(Method):
-    """Chooses integers and scales for the compressible layers."""
+    """Chooses how the weights of the compressible layers are stored."""
 
     stage = "quantize"
     conflicts = ("quantize",)
     changes = ("bits",)
 
     @abstractmethod
-    def plan(self, weights: Mapping[str, Float[Tensor, "out ..."]], measured: Measured) -> dict[str, IntegerPlan]:
-        """Integer weights, their scales and the activations' scales, by key; keys left out stay in floating point."""
+    def plan(self, weights: Mapping[str, Float[Tensor, "out ..."]], measured: Measured) -> Mapping[str, Plan]:
+        """How each weight is stored, by key; keys left out stay in floating point, and any mixture will do.
+
+        `IntegerPlan` (`prunery.integer`): integers of 8 or 4 bits with grids for input and output. `WeightPlan`
+        (`prunery.weightonly`): fp16, bf16, int8 or int4, computed in fp32; `weight_plans` there makes them.
+        `weights` are those whose layers run, as modules, with the forward of their class.
+        """
 
 
 BASES: dict[str, type[Method]] = {
@@ -173,7 +152,7 @@ BASES: dict[str, type[Method]] = {
     "train": Learner,
     "finetune": Learner,
     "distill": Learner,
-    "prune": Pruner,
+    "prune": PruneMethod,
     "quantize": Quantizer,
     "calibrate": Calibrator,
     "spectral_fit": SpectralFitter,
@@ -181,8 +160,12 @@ BASES: dict[str, type[Method]] = {
     "bench": Bencher,
     "analyse": Analyser,
     "backend": Backend,
+    "score": Score,
 }
 """The abstract class that a method of each stage extends."""
+
+AUXILIARY = ("backend", "score")
+"""Stages that are no rules: their methods are named by the settings of others."""
 
 TRANSFORMS = ("prune", "finetune", "distill", "quantize")
 """Stages that open a new folder below their parent's (`train` opens the first one)."""
@@ -191,6 +174,7 @@ MEASURES = ("calibrate", "spectral_fit", "evaluate", "bench")
 """Stages that add a file to a folder (`analyse` adds one to the study's)."""
 
 __all__ = [
+    "AUXILIARY",
     "BASES",
     "MEASURES",
     "TRANSFORMS",
@@ -201,14 +185,18 @@ __all__ = [
     "Bencher",
     "CalibrationSettings",
     "Calibrator",
+    "ChannelPruner",
     "DataSource",
     "Evaluator",
+    "Layer",
     "LayerPruner",
     "Learner",
     "Measured",
     "Method",
+    "PruneMethod",
     "Pruner",
     "Quantizer",
+    "Score",
     "Settings",
     "SpectralFitter",
 ]

@@ -11,24 +11,72 @@ from dataclasses import asdict
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from prunery.errors import PruneryError
-from prunery.fakequant import Rounding
+from prunery.fakequant import Rounding, WeightRounding
 from prunery.folding import Pair, fold
 from prunery.integer import integer_layer
 from prunery.layers import layer_of
 from prunery.simulating import fake_quantized, float_layer
+from prunery.weightonly import WeightPlan, weight_layer
 
 Edit = dict[str, Any]
 
 
 def add_masks(network: nn.Module, edit: Edit) -> None:
-    """Give each layer of `keys` a companion `<key>/mask` (bool, True = the weight lives)."""
+    """Give each parameter of `keys` a companion `<key>/mask` (bool, True = the weight lives)."""
     for key in edit["keys"]:
-        layer = layer_of(network, key)
-        if "weight/mask" not in layer._buffers:
-            layer.register_buffer("weight/mask", torch.ones_like(layer.get_parameter("weight"), dtype=torch.bool))
+        layer, name = layer_of(network, key), key.rpartition(".")[2]
+        if f"{name}/mask" not in layer._buffers:
+            layer.register_buffer(f"{name}/mask", torch.ones_like(layer.get_parameter(name), dtype=torch.bool))
+
+
+def cut_channels(network: nn.Module, edit: Edit) -> nn.Module:
+    """Keep some indices of some dimensions of tensors and of their masks, and set the numbers modules remember.
+
+    `keep`: key -> dimension -> indices; `attributes`: module -> name -> value.
+    """
+    for key, axes in edit["keep"].items():
+        old = _tensor(network, key)
+        for axis, indices in axes.items():
+            _check_indices(key, old, int(axis), indices)
+        _replace_tensor(network, old, _cut(old, axes))
+        layer, name = layer_of(network, key), key.rpartition(".")[2]
+        if (mask := layer._buffers.get(f"{name}/mask")) is not None:
+            layer._buffers[f"{name}/mask"] = _cut(mask, axes)
+    for path, numbers in edit["attributes"].items():
+        for name, value in numbers.items():
+            setattr(network.get_submodule(path), name, tuple(value) if isinstance(value, list) else value)
+    return network
+
+
+def _tensor(network: nn.Module, key: str) -> Tensor:
+    layer, name = layer_of(network, key), key.rpartition(".")[2]
+    found: Tensor = layer._parameters[name] if name in layer._parameters else layer._buffers[name]  # type: ignore[assignment]
+    return found
+
+
+def _cut(tensor: Tensor, axes: Mapping[str, list[int]]) -> Tensor:
+    cut = tensor.detach()
+    for axis, indices in axes.items():
+        cut = cut.index_select(int(axis), torch.tensor(indices, device=tensor.device))
+    return nn.Parameter(cut, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else cut
+
+
+def _check_indices(key: str, tensor: Tensor, axis: int, indices: list[int]) -> None:
+    """A network that was built smaller than it was cannot be cut."""
+    if not indices or sorted(set(indices)) != indices or not 0 <= indices[0] <= indices[-1] < tensor.shape[axis]:
+        raise IndexError(f"dimension {axis} of {key} has {tensor.shape[axis]} indices, which are not those kept")
+
+
+def _replace_tensor(network: nn.Module, old: Tensor, new: Tensor) -> None:
+    """Put a tensor in the place of another, wherever the network refers to it."""
+    for owner in network.modules():
+        for tensors in (owner._parameters, owner._buffers):
+            for name, tensor in list(tensors.items()):
+                if tensor is old:
+                    tensors[name] = new  # type: ignore[assignment]
 
 
 def fold_batch_norms(network: nn.Module, edit: Edit) -> None:
@@ -41,24 +89,35 @@ def replace_by_integers(network: nn.Module, edit: Edit) -> None:
     """Put the integer counterpart in the place of each layer of `keys`, floating point or simulating."""
     for key in edit["keys"]:
         layer = layer_of(network, key)
-        _replace(network, layer, integer_layer(layer))
+        replace_layer(network, layer, integer_layer(layer, edit.get("bits", 8)))
+
+
+def store_weights(network: nn.Module, edit: Edit) -> None:
+    """Put the counterpart in another format in the place of each layer of `layers`: its `format`, its `group`."""
+    for key, stored in edit["layers"].items():
+        layer = layer_of(network, key)
+        replace_layer(network, layer, weight_layer(layer, stored["format"], stored["group"]))
 
 
 def simulate_quantization(network: nn.Module, edit: Edit) -> None:
-    """Put the simulating counterpart in the place of each layer of `layers`, which holds the fields of `Rounding`."""
-    for key, rounding in edit["layers"].items():
+    """Put the simulating counterpart in the place of each layer of `layers`.
+
+    It holds the fields of `Rounding`, or those of `WeightRounding`, which has a `format`.
+    """
+    for key, fields in edit["layers"].items():
         layer = layer_of(network, key)
-        _replace(network, layer, fake_quantized(layer, Rounding(**rounding)))
+        rounding = WeightRounding(**fields) if "format" in fields else Rounding(**fields)
+        replace_layer(network, layer, fake_quantized(layer, rounding))
 
 
 def stop_simulating(network: nn.Module, edit: Edit) -> None:
     """Put the float counterpart in the place of each simulating layer of `keys`."""
     for key in edit["keys"]:
         layer = layer_of(network, key)
-        _replace(network, layer, float_layer(layer))
+        replace_layer(network, layer, float_layer(layer))
 
 
-def _replace(network: nn.Module, old: nn.Module, new: nn.Module) -> None:
+def replace_layer(network: nn.Module, old: nn.Module, new: nn.Module) -> None:
     """Put a layer in the place of another, wherever the network refers to it."""
     for owner in list(network.modules()):
         for name, child in list(owner._modules.items()):
@@ -66,12 +125,14 @@ def _replace(network: nn.Module, old: nn.Module, new: nn.Module) -> None:
                 setattr(owner, name, new)
 
 
-KINDS: dict[str, Callable[[nn.Module, Edit], None]] = {
+KINDS: dict[str, Callable[[nn.Module, Edit], object]] = {
     "mask": add_masks,
     "fold_batch_norm": fold_batch_norms,
     "integers": replace_by_integers,
+    "weights": store_weights,
     "fake_quantize": simulate_quantization,
     "float": stop_simulating,
+    "channels": cut_channels,
 }
 
 
@@ -90,9 +151,15 @@ def mask_edit(keys: list[str]) -> Edit:
     return {"edit": "mask", "keys": sorted(keys)}
 
 
-def integers_edit(keys: list[str]) -> Edit:
-    """The edit that stores these weights as integers."""
-    return {"edit": "integers", "keys": sorted(keys)}
+def integers_edit(keys: list[str], bits: int = 8) -> Edit:
+    """The edit that lets the layers of these weights compute in integers."""
+    return {"edit": "integers", "keys": sorted(keys), **({} if bits == 8 else {"bits": bits})}
+
+
+def weights_edit(plans: Mapping[str, WeightPlan]) -> Edit:
+    """The edit that stores weights in the formats of their plans."""
+    layers = {key: {"format": plans[key].format, "group": plans[key].group} for key in sorted(plans)}
+    return {"edit": "weights", "layers": layers}
 
 
 def fold_edit(pairs: list[Pair]) -> Edit:
@@ -100,7 +167,7 @@ def fold_edit(pairs: list[Pair]) -> Edit:
     return {"edit": "fold_batch_norm", "pairs": [list(pair) for pair in pairs]}
 
 
-def fake_quantize_edit(roundings: Mapping[str, Rounding]) -> Edit:
+def fake_quantize_edit(roundings: Mapping[str, Rounding | WeightRounding]) -> Edit:
     """The edit that lets the layers of these weights simulate quantization."""
     return {"edit": "fake_quantize", "layers": {key: asdict(roundings[key]) for key in sorted(roundings)}}
 

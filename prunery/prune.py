@@ -10,23 +10,26 @@ import torch
 from torch import Tensor, nn
 
 from prunery.checkpoint import Checkpoint, Replica
-from prunery.contract import Measured, Pruner
+from prunery.contract import ChannelPruner, Measured, PruneMethod, Pruner
 from prunery.edits import add_masks, mask_edit
 from prunery.errors import PruneryError
-from prunery.layers import integer_layers, layer_of, weights
+from prunery.layers import layer_of, quantized_layers, weights
+from prunery.surgery import Surgeon
 
 MASK = "weight/mask"
 
 
-def prune(method: Pruner, parent: Checkpoint, measured: Mapping[int, Measured]) -> dict[int, Replica]:
+def prune(method: PruneMethod, parent: Checkpoint, measured: Mapping[int, Measured]) -> dict[int, Replica]:
     """Prune every replica of a checkpoint by itself; the parent is left as it was.
 
     `measured` holds, by seed, what `method.needs()` asks for. Weights an earlier mask froze stay frozen.
     Raises `PruneryError` if a network is quantized already or holds NaN, a measurement is absent, or the method
     answers with masks that do not fit or changes its input.
     """
+    surgeon = Surgeon(parent.origin.spec)
     return {
-        seed: _prune_one(method, replica, measured.get(seed, {}), seed) for seed, replica in parent.replicas.items()
+        seed: _prune_one(method, replica, measured.get(seed, {}), seed, surgeon)
+        for seed, replica in parent.replicas.items()
     }
 
 
@@ -36,10 +39,17 @@ def generator_of(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big", signed=True))
 
 
-def _prune_one(method: Pruner, parent: Replica, measured: Measured, seed: int) -> Replica:
+def _prune_one(method: PruneMethod, parent: Replica, measured: Measured, seed: int, surgeon: Surgeon) -> Replica:
     who = f"prune method {method.name!r}, seed {seed}"
     _check_network(parent.network, who)
     _check_measured(method, measured, who)
+    if isinstance(method, ChannelPruner):
+        return surgeon.operate(method, parent, measured, generator_of(seed), who)
+    assert isinstance(method, Pruner)
+    return _masked(method, parent, measured, seed, who)
+
+
+def _masked(method: Pruner, parent: Replica, measured: Measured, seed: int, who: str) -> Replica:
     network = copy.deepcopy(parent.network)
     shown = weights(network)
     masks = method.masks(shown, measured, generator_of(seed))
@@ -61,17 +71,15 @@ def _apply(layer: nn.Module, mask: Tensor) -> None:
 
 
 def _check_network(network: nn.Module, who: str) -> None:
-    quantized = next(integer_layers(network), None)
+    quantized = next(quantized_layers(network), None)
     if quantized is not None:
-        raise PruneryError(
-            f"{who}: {quantized[0]} is quantized to integers already: put prune before quantize in the recipe"
-        )
+        raise PruneryError(f"{who}: {quantized[0]} is quantized already: put prune before quantize in the recipe")
     broken = next((key for key, weight in weights(network).items() if not weight.isfinite().all()), None)
     if broken is not None:
         raise PruneryError(f"{who}: the parent's {broken} holds NaN or infinity: train with a lower learning rate")
 
 
-def _check_measured(method: Pruner, measured: Measured, who: str) -> None:
+def _check_measured(method: PruneMethod, measured: Measured, who: str) -> None:
     for need in method.needs():
         if need.partition("=")[2] not in measured:
             raise PruneryError(f"{who}: it needs {need}, which was not measured for this network")

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from prunery.contract import Settings
+from prunery.allocating import allocate, curves, whole_counts
+from prunery.contract import Measured, Settings
 from prunery.errors import PruneryError, unknown
 
 if TYPE_CHECKING:
@@ -27,15 +28,28 @@ class SparsitySettings(Settings):
 
     amount = "sparsity"
     sparsity: float = Field(0.5, ge=0, le=1, description="share of the weights that end as zero, 0 to 1")
-    scope: Literal["global", "layer", "profile"] = Field(
-        "global", description="rank all layers together, each layer by itself, or each layer by its own share"
+    scope: Literal["global", "layer", "profile", "sensitivity"] = Field(
+        "global",
+        description="rank all layers together, each layer by itself, or each by a share of its own: as profile says, "
+        "or such that the sum of the measured losses is least",
     )
     profile: tuple[Share, ...] | dict[str, Share] | None = Field(
         None,
         description="shares (0 to 1) for scope profile: a list in the order of the layers, or a dictionary by "
         "key or pattern, where layers it does not match take sparsity",
     )
+    allocation: str = Field(
+        "sensitivity", description="variant of calibrate that measured each layer's loss, for scope sensitivity"
+    )
+    cost: Literal["weights", "macs"] = Field(
+        "weights", description="what sparsity is a share of under scope sensitivity: weights or multiply-accumulates"
+    )
     exclude: tuple[str, ...] = Field((), description="patterns (as in a shell) of keys that stay dense and uncounted")
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The measurements of the parent that the scope asks for: what a pruner's `needs` answers."""
+        return (f"calibrate={self.allocation}",) if self.scope == "sensitivity" else ()
 
     @model_validator(mode="after")
     def _scope_and_profile(self) -> SparsitySettings:
@@ -107,12 +121,40 @@ def _keep(scores: Float[Tensor, " total"], sparsity: float) -> Bool[Tensor, " to
     return keep
 
 
+def sensitivity_shares(
+    sizes: Mapping[str, int], rows: Mapping[str, Mapping[str, Any]], settings: SparsitySettings
+) -> dict[str, float]:
+    """The share each layer loses under the scope `sensitivity`; `rows` is what the allocation's variant measured.
+
+    `sizes` are the numbers of weights. Of weights, exactly as many go as under scope global.
+    Raises `PruneryError` if a layer was not measured, or not as far as the sparsity needs.
+    """
+    found = curves(rows, sizes)
+    if settings.cost == "macs":
+        macs = {key: float(rows[key]["macs"]) for key in sizes}
+        return allocate(found, macs, settings.sparsity * sum(macs.values()))
+    total = int(settings.sparsity * sum(sizes.values()))
+    counts = whole_counts(sizes, allocate(found, sizes, total), total)
+    return {key: min(1.0, (count + 0.5) / sizes[key]) for key, count in counts.items()}  # half a weight: no rounding
+
+
 def masks_by_score(
-    scores: Mapping[str, Float[Tensor, "..."]], settings: SparsitySettings
+    scores: Mapping[str, Float[Tensor, "..."]], settings: SparsitySettings, measured: Measured | None = None
 ) -> dict[str, Bool[Tensor, "..."]]:
-    """Masks that drop the lowest scores over the scope that the settings name; excluded layers get none."""
+    """Masks that drop the lowest scores over the scope that the settings name; excluded layers get none.
+
+    `measured` is what a pruner is given whose `needs` are `settings.reads`; only scope sensitivity reads it.
+    """
     keys = included(scores, settings.exclude)
     if settings.scope == "global":
         return keep_highest({key: scores[key] for key in keys}, settings.sparsity)
-    shares = layer_shares(keys, settings)
+    if settings.scope == "sensitivity":
+        rows = (measured or {}).get(settings.allocation)
+        if rows is None:
+            raise PruneryError(
+                "scope sensitivity reads a measurement: let the method's `needs` answer `settings.reads`"
+            )
+        shares = sensitivity_shares({key: scores[key].numel() for key in keys}, rows, settings)
+    else:
+        shares = layer_shares(keys, settings)
     return {key: keep_highest({key: scores[key]}, shares[key])[key] for key in keys}

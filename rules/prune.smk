@@ -1,4 +1,4 @@
-# Masks weights of the parent network.
+# Masks weights of the parent network, or removes channels from it.
 
 
 rule prune:
@@ -13,7 +13,7 @@ rule prune:
         "../envs/cpu.yaml"
     threads: study.threads("prune")
     resources:
-        mem_mb=4000,
+        mem_mb=6000,
         runtime=240,
         gpu=0,
     params:

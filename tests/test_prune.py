@@ -137,7 +137,7 @@ def test_a_step_that_removes_nothing_new_is_an_error():
 def test_a_quantized_network_is_refused():
     parent = toy_checkpoint((0,))
     parent.networks[0][5] = integer_layer(parent.networks[0][5])
-    with pytest.raises(PruneryError, match=r"5\.weight is quantized to integers already: put prune before quantize"):
+    with pytest.raises(PruneryError, match=r"5\.weight is quantized already: put prune before quantize"):
         prune(magnitude(0.5), parent, {})
 
 

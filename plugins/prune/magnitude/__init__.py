@@ -21,11 +21,15 @@ class Magnitude(Pruner):
     name = "magnitude"
     Settings = SparsitySettings
 
+    def needs(self) -> tuple[str, ...]:
+        """The layers' sensitivities, if those decide how much each loses."""
+        return self.settings.reads
+
     def masks(self, weights: Mapping[str, Tensor], measured: Measured, generator: torch.Generator) -> dict[str, Tensor]:
         """|w| decides; see `Pruner.masks`."""
         from .core import magnitude_scores
 
-        return masks_by_score(magnitude_scores(weights), self.settings)
+        return masks_by_score(magnitude_scores(weights), self.settings, measured)
 
 
 @hookimpl

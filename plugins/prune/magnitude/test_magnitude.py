@@ -90,3 +90,36 @@ def test_everything_may_go(weights):
 def test_mistakes_are_named(weights, settings, said):
     with pytest.raises(PruneryError, match=said.replace("*", r"\*")):
         masks(weights, **settings)
+
+
+def curve(losses, shares=(0.2, 0.5, 0.9), macs=1):
+    row = {"dense_loss": 1.0, "loss": losses, "share": shares, "weights": 0, "macs": macs}
+    return {name: torch.tensor(value) for name, value in row.items()}
+
+
+def test_sensitive_layers_give_less_and_the_total_is_met_exactly(weights):
+    rows = {"a.weight": curve([1.0, 1.0, 2.0]), "b.weight": curve([1.5, 3.0, 9.0], macs=7)}
+    method = registry().configured("prune", "magnitude", {"scope": "sensitivity", "sparsity": 0.25})
+    assert method.needs() == ("calibrate=sensitivity",)
+    found = method.masks(weights, {"sensitivity": rows}, torch.Generator())
+    dropped = {key: int((~mask).sum()) for key, mask in found.items()}
+    # 34 of 138 weights: the first 15 of a cost nothing; then a weight of b (0.5 nats / 22) is cheaper than one of a
+    assert dropped == {"a.weight": 15, "b.weight": 19}
+    for key, count in dropped.items():
+        assert torch.equal(found[key], naive({key: weights[key]}, (count + 0.5) / weights[key].numel())[key])
+
+
+def test_a_share_of_the_multiplications(weights):
+    rows = {"a.weight": curve([1.0, 1.0, 2.0]), "b.weight": curve([1.0, 1.1, 9.0], macs=7)}
+    settings = {"scope": "sensitivity", "sparsity": 0.5, "cost": "macs", "allocation": "mine"}
+    method = registry().configured("prune", "magnitude", settings)
+    assert method.needs() == ("calibrate=mine",)
+    found = method.masks(weights, {"mine": rows}, torch.Generator())
+    shares = {key: float((~mask).double().mean()) for key, mask in found.items()}
+    assert shares == {"a.weight": pytest.approx(0.5), "b.weight": pytest.approx(0.5)}
+
+
+def test_scopes_without_measurements_need_none(weights):
+    assert registry().configured("prune", "magnitude", {}).needs() == ()
+    with pytest.raises(PruneryError, match=r"let the method's `needs` answer `settings.reads`"):
+        masks(weights, scope="sensitivity")

@@ -21,11 +21,15 @@ class Random(Pruner):
     name = "random"
     Settings = SparsitySettings
 
+    def needs(self) -> tuple[str, ...]:
+        """The layers' sensitivities, if those decide how much each loses."""
+        return self.settings.reads
+
     def masks(self, weights: Mapping[str, Tensor], measured: Measured, generator: torch.Generator) -> dict[str, Tensor]:
         """Chance decides; see `Pruner.masks`."""
         from .core import random_scores
 
-        return masks_by_score(random_scores(weights, generator), self.settings)
+        return masks_by_score(random_scores(weights, generator), self.settings, measured)
 
 
 @hookimpl

@@ -1,0 +1,1 @@
+"""The built-in methods of the stage `score`."""

@@ -1,0 +1,22 @@
+"""Taylor expansions of the loss in the weights of a channel, from moments of gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from jaxtyping import Float
+from torch import Tensor
+
+
+def changes(weight: Float[Tensor, "out ..."], moments: Mapping[str, Tensor], order: str) -> Float[Tensor, " out"]:
+    """What removing channel c does to the loss, g being a sample's gradient with respect to W[c].
+
+    - `filter`: mean over samples of (sum W[c] g)^2 (Molchanov et al. 2019, eq. 8)
+    - `first`: sum |W[c]| mean |g|, which no cancellation inside a channel makes small
+    - `second`: sum W[c]^2 mean g^2 / 2 (LeCun et al. 1990 with the empirical Fisher information for the Hessian)
+    """
+    if order == "filter":
+        return moments["filter_taylor"].to(weight.device)
+    if order == "first":
+        return (weight.abs() * moments["gradient_mean_abs"].to(weight.device)).flatten(1).sum(1)
+    return (weight.square() * moments["fisher"].to(weight.device)).flatten(1).sum(1) / 2

@@ -1,0 +1,124 @@
+"""What the units of a structure are worth: scores of channels brought together over the layers of a group."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from prunery.contract import Layer, Measured, Score
+from prunery.coupling.structure import STAYS, Structure
+from prunery.errors import PruneryError, unknown
+from prunery.folding import batch_norm_pairs
+from prunery.layers import layer_of
+
+
+def channel_layers(network: nn.Module, structure: Structure, measured: Measured, samples: Tensor) -> dict[str, Layer]:
+    """The layers that groups name, by key."""
+    norms = dict(batch_norm_pairs(network, samples))
+    found = {}
+    for key in (key for group in structure.groups.values() for key in group.layers):
+        layer = layer_of(network, key)
+        norm = network.get_submodule(norms[name]) if (name := key.rpartition(".")[0]) in norms else None
+        rows = {variant: rows[key] for variant, rows in measured.items() if key in rows}
+        weight = layer.get_parameter("weight").detach()
+        found[key] = Layer(key, weight, _value(layer, "bias"), _value(norm, "weight"), rows)
+    return found
+
+
+def _value(layer: nn.Module | None, name: str) -> Tensor | None:
+    value = getattr(layer, name, None)
+    return value.detach() if isinstance(value, Tensor) else None
+
+
+def group_scores(
+    structure: Structure,
+    layers: Mapping[str, Layer],
+    score: Score,
+    generator: torch.Generator,
+    exclude: Iterable[str] = (),
+    aggregate: str = "mean",
+    normalize: str = "none",
+) -> dict[str, Float[Tensor, " units"]]:
+    """The scores of each group's units, over all groups that are not excluded and that the score speaks of.
+
+    A unit's score in a layer is the mean over its channels there. Raises `PruneryError` if no group is left, or a score
+    is not finite or does not fit.
+    """
+    found = {}
+    for name in included(structure, exclude):
+        group = structure.groups[name]
+        parts = [_unit_scores(layers[key], line, len(group), score, generator) for key, line in group.layers.items()]
+        known = [part for part in parts if part is not None]
+        if known:
+            found[name] = _normalized(_aggregated(torch.stack(known), aggregate), normalize)
+    if not found:
+        raise PruneryError(f"score {score.name!r} says nothing of any layer that can lose channels: choose another")
+    return found
+
+
+def _unit_scores(
+    layer: Layer, line: Tensor, units: int, score: Score, generator: torch.Generator
+) -> Float[Tensor, " units"] | None:
+    values = score.score(layer, generator)
+    if values is None:
+        return None
+    if values.shape != line.shape or not bool(values.isfinite().all()):
+        raise PruneryError(
+            f"score {score.name!r} answers for {layer.key} with {list(values.shape)} numbers, "
+            f"wanted {len(line)} finite ones"
+        )
+    here = line != STAYS
+    totals = torch.zeros(2, units, dtype=torch.float64)
+    totals[0].index_add_(0, line[here], values[here].double().cpu())
+    totals[1].index_add_(0, line[here], torch.ones(int(here.sum()), dtype=torch.float64))
+    return totals[0] / totals[1].clamp_min(1)
+
+
+def _aggregated(scores: Float[Tensor, "layers units"], how: str) -> Float[Tensor, " units"]:
+    if how == "max":
+        return scores.amax(0)
+    return scores.mean(0) if how == "mean" else scores.sum(0)
+
+
+def _normalized(scores: Float[Tensor, " units"], how: str) -> Float[Tensor, " units"]:
+    size = {"none": 1.0, "mean": float(scores.abs().mean()), "norm": float(scores.norm())}[how]
+    return scores / size if size > 0 else scores
+
+
+def included(structure: Structure, exclude: Iterable[str]) -> list[str]:
+    """The groups of which no layer matches a pattern. Raises `PruneryError` if none is left."""
+    patterns = list(exclude)
+    left_out = {name for pattern in patterns for name in matching(pattern, structure, structure.fixed)}
+    left = [name for name in structure.groups if name not in left_out]
+    if not left:
+        raise PruneryError(f"the setting exclude ({', '.join(patterns)}) leaves no layer")
+    return left
+
+
+def units_left(units: int, share: float) -> int:
+    """Units that stay when a share goes: floor(units * (1 - share)), the share being read to nine digits."""
+    return math.floor(round(units * (1 - share), 9))
+
+
+def best(scores: Float[Tensor, " units"], count: int) -> Bool[Tensor, " units"]:
+    """True for the `count` units of highest score; of equal ones, later units stay."""
+    mask = torch.ones(len(scores), dtype=torch.bool)
+    mask[scores.argsort(stable=True)[: len(scores) - count]] = False
+    return mask
+
+
+def matching(pattern: str, structure: Structure, also: Iterable[str] = ()) -> list[str]:
+    """The groups with a layer that a pattern matches. Raises `PruneryError` if there is none, nor one of `also`."""
+    found = [name for name, group in structure.groups.items() if any(fnmatchcase(key, pattern) for key in group.layers)]
+    if not found and not any(fnmatchcase(key, pattern) for key in also):
+        for key, why in structure.fixed.items():
+            if fnmatchcase(key, pattern):
+                raise PruneryError(f"the channels of {key} cannot go: {why}")
+        keys = (key for group in structure.groups.values() for key in group.layers)
+        raise PruneryError(unknown("weight", pattern, keys))
+    return found
