@@ -20,8 +20,8 @@ from prunery.contract import Backend, Bencher, BenchSettings
 from prunery.data import Dataset
 from prunery.edits import float_edit, replay
 from prunery.errors import PruneryError
-from prunery.layers import integer_layers
 from prunery.machine import machine
+from prunery.precisions import FOUR_BIT_ACTIVATIONS, kernels, precision
 from prunery.scratch import scratch
 from prunery.simulating import simulating_layers
 
@@ -54,8 +54,13 @@ class Subject:
 
     @property
     def precision(self) -> str:
-        """`int8` if it holds integers, else `fp32`."""
-        return "int8" if next(integer_layers(self.network), None) else "fp32"
+        """What its precision is called."""
+        return precision(self.network)
+
+    @property
+    def kernels(self) -> list[str]:
+        """What kernels it asks for beside fp32."""
+        return kernels(self.network)
 
 
 class Subjects(NamedTuple):
@@ -137,9 +142,11 @@ def _figures(method: Bencher, backend: Backend, subjects: Subjects, samples: Sam
         }
     if reason := backend.available():
         return figures | {"status": reason}
-    for precision in precisions:
-        if precision not in backend.precisions:
-            return figures | {"status": f"{backend.name} has no {precision} kernels here"}
+    for kind in [*subjects.network.kernels, *subjects.dense.kernels, "fp32"]:
+        if kind == FOUR_BIT_ACTIVATIONS:
+            return figures | {"status": "activations of 4 bits have no kernels: accuracy can be evaluated, not speed"}
+        if kind not in backend.precisions:
+            return figures | {"status": f"{backend.name} has no {kind} kernels here"}
     try:
         return figures | _checked_times(method, backend, subjects, samples, threads)
     except Exception as error:  # runtimes raise whatever they like
@@ -153,13 +160,13 @@ def _checked_times(
     network, dense, _ = subjects
     example = samples.batches[0]
     runs = [backend.prepare(each.network, example, each.folder, threads) for each in subjects]
-    share = backend.integer_share(runs[0], example) if network.precision == "int8" else None
+    share = backend.integer_share(runs[0], example) if network.kernels else None
     figures: dict[str, Any] = {"integer_share": share}
     compared, reason = _compared(backend, runs[0], network, samples, method.settings)
     figures |= compared
     _, reference_reason = _compared(backend, runs[1], dense, samples, method.settings)
-    if network.precision == "int8" and not share:
-        reason = f"{backend.name} ran none of the integer network's products in integers"
+    if network.kernels and not share:
+        reason = f"{backend.name} ran none of the network's products with {network.precision} kernels"
     if reason or reference_reason:
         return figures | {"status": reason or f"dense network: {reference_reason}"}
     placed = backend.place(example)
@@ -179,7 +186,7 @@ def _compared(
     figures = {"max_error": error if math.isfinite(error) else None, "agreement": agreement, "accuracy": accuracy}
     if not math.isfinite(error):
         return figures, f"{backend.name} answers with NaN or infinity"
-    if subject.precision == "fp32":
+    if not subject.kernels:
         wrong = error > settings.tolerance
         return figures, f"outputs differ from eager by {error:.2g} of the largest logit" if wrong else None
     apart = abs(accuracy["test"] - accuracy["eager"])

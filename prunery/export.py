@@ -9,14 +9,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import onnx_ir as ir
 import torch
 from onnxscript import opset21
 from torch import Tensor, nn
 
-from prunery import integer
+from prunery import deploying, integer, stored
+from prunery.deploying import ColumnsLinear, deployable
 from prunery.errors import PruneryError
+from prunery.layers import integer_layers
 from prunery.peephole import simplify
 from prunery.simulating import simulating_layers
 
@@ -34,26 +37,48 @@ def to_onnx(network: nn.Module, example: Tensor, path: Path, dynamic_batch: bool
     """Write the network in evaluation mode, for inputs of the example's shape; returns `path`.
 
     `dynamic_batch` leaves the number of samples open. Integer layers become QuantizeLinear and DequantizeLinear nodes
-    around Conv and Gemm, their weights int8 initialisers. Raises `PruneryError` if the network only simulates integers.
+    around Conv and Gemm, their weights int8 initialisers. Linear layers that only store integers become Gemm behind
+    DequantizeLinear, their weights int8 or int4 initialisers `[in, out]`; other stored weights are written in fp32.
+    Raises `PruneryError` if the network only simulates integers, or has activations of 4 bits.
     """
-    for key, _ in simulating_layers(network):
-        raise PruneryError(f"{key} only simulates integers and has no ONNX form: put quantize=qat behind this recipe")
+    _check(network)
     if dynamic_batch and len(example) < 2:
         example = torch.cat([example, example])  # a batch of one would be taken for a constant
+    exporting = deployable(network)
     shapes = ({0: torch.export.Dim.DYNAMIC},) if dynamic_batch else None
     training = network.training
     try:
         with _quiet(), torch.no_grad():
             program = torch.onnx.export(
-                network.eval(), (example,), dynamo=True, dynamic_shapes=shapes, opset_version=OPSET, verbose=False,
+                exporting.eval(), (example,), dynamo=True, dynamic_shapes=shapes, opset_version=OPSET, verbose=False,
                 input_names=["input"], output_names=["logits"], custom_translation_table=TRANSLATIONS,
             )  # fmt: skip
     finally:
         network.train(training)
     assert program is not None
     simplify(program.model)
+    _narrow(program.model, exporting)
     program.save(path)
     return path
+
+
+def _check(network: nn.Module) -> None:
+    for key, _ in simulating_layers(network):
+        raise PruneryError(f"{key} only simulates integers and has no ONNX form: put quantize=qat behind this recipe")
+    for key, layer in integer_layers(network):
+        if layer.bits != 8:
+            raise PruneryError(f"{key} has activations of {layer.bits} bits and no ONNX form: no runtime has kernels")
+
+
+def _narrow(model: ir.Model, network: nn.Module) -> None:
+    """Write weights of four bits in four bits; torch has no such type."""
+    for name, layer in network.named_modules():
+        if isinstance(layer, ColumnsLinear) and layer.format == "int4":
+            value = model.graph.initializers[f"{name}.weight" if name else "weight"]
+            assert value.const_value is not None
+            narrow = value.const_value.numpy().astype(ml_dtypes.int4)
+            value.const_value = ir.tensor(narrow, dtype=ir.DataType.INT4, name=value.name)
+            value.dtype = ir.DataType.INT4
 
 
 @contextmanager
@@ -85,9 +110,17 @@ def _dequantize_channels(integers: Any, scale: Any) -> Any:
     return opset21.DequantizeLinear(integers, scale, opset21.Constant(value=zeros), axis=0)
 
 
+def _dequantize_columns(integers: Any, scale: Any, group: int) -> Any:
+    """Scales per column, or per block of rows of it."""
+    if group:
+        return opset21.DequantizeLinear(integers, scale, axis=0, block_size=group)
+    return opset21.DequantizeLinear(integers, scale, axis=1)
+
+
 TRANSLATIONS: Any = {
     integer.quantize_affine._opoverload: _quantize,
     integer.dequantize_affine._opoverload: _dequantize,
-    integer.dequantize_channels._opoverload: _dequantize_channels,
+    stored.dequantize_channels._opoverload: _dequantize_channels,
+    deploying.dequantize_columns._opoverload: _dequantize_columns,
 }
 """Our operators -> how they are written in ONNX."""

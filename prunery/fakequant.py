@@ -15,6 +15,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from prunery.formats import BITS, GridSettings, is_integer
+from prunery.stored import DTYPES, spread
+from prunery.weightonly import rounded
+
 SMALLEST_WEIGHT_STEP = 2.0**-20
 """Least scale of a weight; runtimes store biases as int32 multiples of the scales of input and weight."""
 SMALLEST_CHANNEL_STEP = 2.0**-10
@@ -24,8 +28,24 @@ SMALLEST_STEP = 2.0**-23
 
 
 @dataclass(frozen=True)
+class WeightRounding:
+    """How a layer rounds that only stores its weight in a `format`: fields as in `prunery.formats.GridSettings`."""
+
+    format: str
+    group: int | None = None
+    clip: float | None = None
+    lowest: str = "symmetric"
+
+    @property
+    def grid(self) -> GridSettings:
+        """The part about integers."""
+        fields = {"group": self.group, "clip": self.clip, "lowest": self.lowest}
+        return GridSettings.model_validate(fields)
+
+
+@dataclass(frozen=True)
 class Rounding:
-    """How a layer rounds. `rectified` and `source` are its wiring (`prunery.wiring`).
+    """How a layer with integer activations rounds. `rectified` and `source` are its wiring (`prunery.wiring`).
 
     A layer with a source has no input range: what comes in lies on the source's output grid already.
     """
@@ -109,10 +129,30 @@ def fake_quantize(values: Tensor, scale: Tensor, least: Tensor | int, most: Tens
         steps = (values / scale).round_()
         integers = torch.clamp(steps, _spread(least, values), _spread(most, values))
         inside = steps == integers
-        rounded = integers.mul_(scale)
+    return _straight_through(integers.mul_(scale), values, inside)
+
+
+def _straight_through(rounded: Tensor, values: Tensor, inside: Tensor | float = 1.0) -> Tensor:
+    """The value of `rounded` with the gradient of `values`, where they lie inside."""
     if not torch.is_grad_enabled():
         return rounded
     return rounded + (values - values.detach()) * inside  # exactly `rounded`: what is added is zero
+
+
+def fake_stored(weight: Float[Tensor, "out ..."], rounding: WeightRounding) -> Float[Tensor, "out ..."]:
+    """A weight as it will be meant once it is stored in a format, to the bit; straight-through, but where clipped."""
+    if not is_integer(rounding.format):
+        return fake_cast(weight, rounding.format)
+    with torch.no_grad():
+        integers, scale = rounded(weight, BITS[rounding.format], rounding.grid)
+        step = spread(scale, weight.shape, rounding.group)
+        inside = torch.round(weight / step) == integers
+    return _straight_through(integers * step, weight, inside)
+
+
+def fake_cast(values: Tensor, format_: str) -> Tensor:
+    """Values cast to fp16 or bf16 and back; straight-through."""
+    return _straight_through(values.detach().to(DTYPES[format_]).to(values.dtype), values)
 
 
 def _spread(figure: Any, values: Tensor) -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Collection, Mapping
+from math import prod
 from statistics import fmean
 from typing import Any, NamedTuple
 
@@ -18,7 +19,7 @@ from prunery.checkpoint import Checkpoint, Replica
 from prunery.contract import Method
 from prunery.data import Spec
 from prunery.errors import PruneryError
-from prunery.layers import compressible, integer_layers
+from prunery.layers import compressible, quantized_layers
 
 SAMPLES = 8
 """Random inputs on which a method that promises agreement is compared with its parent."""
@@ -38,14 +39,14 @@ def frozen(network: nn.Module) -> int:
 
 
 def parameters(network: nn.Module) -> int:
-    """Parameters, and weights stored as integers."""
-    integers = sum(layer.get_buffer("weight").numel() for _, layer in integer_layers(network))
-    return integers + sum(parameter.numel() for parameter in network.parameters())
+    """Parameters, and weights that were quantized."""
+    stored = sum(prod(layer.shape) for _, layer in quantized_layers(network))
+    return stored + sum(parameter.numel() for parameter in network.parameters())
 
 
 def layers(network: nn.Module) -> int:
-    """`Linear` and `Conv2d` layers, in floating point or integers."""
-    return sum(1 for found in (compressible, integer_layers) for _ in found(network))
+    """`Linear` and `Conv2d` layers, in floating point or quantized."""
+    return sum(1 for found in (compressible, quantized_layers) for _ in found(network))
 
 
 def bits(network: nn.Module) -> int:
@@ -72,7 +73,7 @@ def check(method: Method, parent: Checkpoint, replicas: dict[int, Replica], dive
         who = f"{method.stage} method {method.name!r}, seed {seed}"
         before, after = parent.replicas[seed].network, replica.network
         check_finite(after, who)
-        for change in method.changes if seed not in diverged else ():
+        for change in method.promises() if seed not in diverged else ():
             _check_change(change, before, after, who)
         if method.agreement is not None:
             _check_agreement(method.agreement, before, after, parent.origin.spec, who)

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from prunery.integer import IntegerConv2d, IntegerLinear
+from prunery.stored import StoredWeight
 
 COMPRESSIBLE = (nn.Linear, nn.Conv2d)
 
@@ -35,10 +36,17 @@ def weights(network: nn.Module) -> dict[str, Float[Tensor, "out ..."]]:
 
 
 def integer_layers(network: nn.Module) -> Iterator[tuple[str, IntegerLinear | IntegerConv2d]]:
-    """(key of the weight, layer) of every layer that was quantized to integers."""
+    """(key of the weight, layer) of every layer that computes in integers."""
     for name, layer in network.named_modules():
         if isinstance(layer, IntegerLinear | IntegerConv2d):
             yield f"{name}.weight", layer
+
+
+def quantized_layers(network: nn.Module) -> Iterator[tuple[str, StoredWeight]]:
+    """(key of the weight, layer) of every layer that was quantized, with its activations or without."""
+    for name, layer in network.named_modules():
+        if isinstance(layer, StoredWeight):
+            yield f"{name}.weight" if name else "weight", layer
 
 
 def as_matrix(weight: Float[Tensor, "out ..."]) -> Float[Tensor, "out columns"]:

@@ -17,6 +17,9 @@ def simplify(model: ir.Model) -> None:
         source = _repeated(node)
         if source is not None:
             _replace(node, source)
+    for node in model.graph:
+        if node.op_type == "Relu" and _reads_integers(node.inputs[0]):
+            node.op_type, node.attributes["alpha"] = "LeakyRelu", ir.AttrFloat32("alpha", 0.0)
     _remove_dead(model.graph)
 
 
@@ -25,6 +28,19 @@ def _is_rectified(value: ir.Value | None) -> bool:
     node = _producer(value, DEQUANTIZE)
     zero = None if node is None else _constant(node, 2)
     return zero is not None and zero.dtype == np.uint8 and not zero.any()
+
+
+def _reads_integers(value: ir.Value | None) -> bool:
+    """Whether a value is a product with integer weights and real rows.
+
+    ONNX Runtime (1.31) finds no kernel for one that ReLU follows and another such product then; it does if the ReLU is
+    a leaky one that leaks nothing.
+    """
+    product = None if value is None else value.producer()
+    if product is None or product.op_type not in ("Gemm", "MatMul"):
+        return False
+    rows, weight = (_producer(each, DEQUANTIZE) for each in product.inputs[:2])
+    return weight is not None and rows is None
 
 
 def _repeated(node: ir.Node) -> ir.Value | None:

@@ -1,29 +1,33 @@
-"""The stage `quantize`: a method chooses integers and grids, this module checks the choice and puts it in place."""
+"""The stage `quantize`: a method chooses how weights are stored, this module checks the choice and puts it in place."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from fnmatch import filter as matches
 
 import torch
 from torch import Tensor, nn
 
 from prunery.checkpoint import Checkpoint, Replica
 from prunery.contract import Measured, Quantizer
-from prunery.edits import float_edit, fold_edit, integers_edit, replay
+from prunery.edits import Edit, float_edit, fold_edit, integers_edit, replay, weights_edit
 from prunery.errors import PruneryError
 from prunery.folding import batch_norm_pairs
-from prunery.integer import Affine, IntegerPlan
-from prunery.layers import compressible, integer_layers, is_plain, layer_of
-from prunery.simulating import FakeQuantized, simulating_layers, with_observed
-
-MASK = "weight/mask"
+from prunery.formats import LayerSettings
+from prunery.integer import IntegerPlan
+from prunery.layers import compressible, is_plain, layer_of, quantized_layers
+from prunery.plans import Plan, check_plan
+from prunery.simulating import Simulating, simulating_layers, with_observed
+from prunery.weightonly import WeightPlan
+from prunery.wiring import wiring
 
 
 def quantize(method: Quantizer, parent: Checkpoint, measured: Mapping[int, Measured]) -> dict[int, Replica]:
     """Quantize every replica of a checkpoint by itself; the parent is left as it was.
 
-    Batch norms are folded into the layers before them first. `measured` holds, by seed, what `method.needs()` asks
+    Batch norms are folded into the layers before them first. Of one network, every layer may have a plan of another
+    kind or format, or none. `measured` holds, by seed, what `method.needs()` asks
     for; for a network that simulates quantization also `observed`, the grids it trained with. Layers that simulate and
     get no plan go back to floating point. Raises `PruneryError` if a network is quantized already or holds NaN, a
     measurement is absent, or the method answers with a plan that does not fit, brings pruned weights back or changes
@@ -44,19 +48,61 @@ def _quantize_one(method: Quantizer, parent: Replica, measured: Measured, seed: 
     pairs = batch_norm_pairs(network, example)
     edits = [fold_edit(pairs)] if pairs else []
     replay(network, edits)
-    plans = _plans(method, network, with_observed(measured, network), who)
+    shown, odd = _shown(network, example)
+    if isinstance(method.settings, LayerSettings):
+        _check_formats(method.settings, shown, odd, who)
+    plans = _plans(method, network, shown, with_observed(measured, network), who)
     left = [key for key, _ in simulating_layers(network) if key not in plans]
-    replacing = [integers_edit(list(plans)), *([float_edit(left)] if left else [])]
+    replacing = [*_edits(plans), *([float_edit(left)] if left else [])]
     replay(network, replacing)
-    layers = dict(integer_layers(network))
+    layers = dict(quantized_layers(network))
     for key, plan in plans.items():
         layers[key].fill(plan)
     return Replica(network, [*parent.edits, *edits, *replacing])
 
 
-def _plans(method: Quantizer, network: nn.Module, measured: Measured, who: str) -> dict[str, IntegerPlan]:
+def _edits(plans: Mapping[str, Plan]) -> list[Edit]:
+    """What makes room for the plans: an edit for each kind there is."""
+    integers = {key: plan for key, plan in plans.items() if isinstance(plan, IntegerPlan)}
+    weights = {key: plan for key, plan in plans.items() if isinstance(plan, WeightPlan)}
+    edits = []
+    for bits in sorted({plan.bits for plan in integers.values()}, reverse=True):
+        edits.append(integers_edit([key for key, plan in integers.items() if plan.bits == bits], bits))
+    return [*edits, weights_edit(weights)] if weights else edits
+
+
+def _shown(network: nn.Module, example: Tensor) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The weights a method may quantize, and why it may not quantize the others, by key.
+
+    A layer must do what its class is known for, and run as a module: what reads its weight instead
+    (`nn.MultiheadAttention`) would find another one there.
+    """
+    ran, shown, odd = wiring(network, example), {}, {}
+    for key, layer in compressible(network):
+        if not (is_plain(layer) or isinstance(layer, Simulating)):
+            odd[key] = f"a {type(layer).__name__}, whose forward is its own"
+        elif key not in ran:
+            odd[key] = f"a {type(layer).__name__} that does not run as a module"
+        else:
+            shown[key] = layer.get_parameter("weight").detach()
+    return shown, odd
+
+
+def _check_formats(settings: LayerSettings, shown: Mapping[str, Tensor], odd: Mapping[str, str], who: str) -> None:
+    """Refuse a format for nothing but layers that have no other format than fp32."""
+    for pattern, format_ in settings.formats.items():
+        others = matches(odd, pattern)
+        if others and format_ != "fp32" and not matches(shown, pattern):
+            raise PruneryError(
+                f"{who}: {others[0]} cannot be {format_}: its layer is {odd[others[0]]} and stays in fp32: "
+                f"take {pattern!r} out of the setting formats"
+            )
+
+
+def _plans(
+    method: Quantizer, network: nn.Module, shown: Mapping[str, Tensor], measured: Measured, who: str
+) -> dict[str, Plan]:
     """The method's plans, checked."""
-    shown = {key: layer.get_parameter("weight").detach() for key, layer in compressible(network) if _is_known(layer)}
     before = {key: weight.clone() for key, weight in shown.items()}
     plans = method.plan(shown, measured)
     for key, weight in before.items():
@@ -64,20 +110,15 @@ def _plans(method: Quantizer, network: nn.Module, measured: Measured, who: str) 
             raise PruneryError(f"{who}: it changed the weight {key}, which it may only look at: a bug of the method")
     for key, plan in plans.items():
         if key not in shown:
-            raise PruneryError(f"{who}: it answered with a plan for {key!r}, which is no compressible weight")
-        _check_plan(plan, layer_of(network, key), f"{who}: its plan for {key}")
-    return plans
-
-
-def _is_known(layer: nn.Module) -> bool:
-    """Whether integers can compute what the layer does; subclasses with a forward of their own stay as they are."""
-    return is_plain(layer) or isinstance(layer, FakeQuantized)
+            raise PruneryError(f"{who}: it answered with a plan for {key!r}, which is no weight it was shown")
+        check_plan(plan, layer_of(network, key), f"{who}: its plan for {key}")
+    return dict(plans)
 
 
 def _check_network(network: nn.Module, who: str) -> None:
-    quantized = next(integer_layers(network), None)
+    quantized = next(quantized_layers(network), None)
     if quantized is not None:
-        raise PruneryError(f"{who}: {quantized[0]} is quantized to integers already: quantize once in a recipe")
+        raise PruneryError(f"{who}: {quantized[0]} is quantized already: quantize once in a recipe")
     for key, value in network.state_dict().items():
         if value.is_floating_point() and not value.isfinite().all():
             raise PruneryError(f"{who}: the parent's {key} holds NaN or infinity: train with a lower learning rate")
@@ -87,25 +128,3 @@ def _check_measured(method: Quantizer, measured: Measured, who: str) -> None:
     for need in method.needs():
         if need.partition("=")[2] not in measured:
             raise PruneryError(f"{who}: it needs {need}, which was not measured for this network")
-
-
-def _check_plan(plan: IntegerPlan, layer: nn.Module, who: str) -> None:
-    weight = layer.get_parameter("weight")
-    found, wanted = (f"{dtype} {list(shape)}" for dtype, shape in (_kind(plan.weight), (torch.int8, weight.shape)))
-    if found != wanted:
-        raise PruneryError(f"{who} holds weights {found}, wanted {wanted}")
-    if plan.scale.shape != weight.shape[:1] or not (plan.scale.isfinite() & (plan.scale > 0)).all():
-        raise PruneryError(f"{who} wants one positive scale per output channel, {len(weight)} of them")
-    for grid in (plan.input, plan.output):
-        if not _is_grid(grid):
-            raise PruneryError(f"{who} has a grid that is none: {grid} (scale above 0, zero point in 0..255)")
-    if MASK in layer._buffers and plan.weight[~layer.get_buffer(MASK).to(plan.weight.device)].any():
-        raise PruneryError(f"{who} makes pruned weights nonzero: zero must stay zero, so use symmetric weights")
-
-
-def _kind(tensor: Tensor) -> tuple[torch.dtype, torch.Size]:
-    return tensor.dtype, tensor.shape
-
-
-def _is_grid(grid: Affine) -> bool:
-    return 0 < grid.scale < float("inf") and 0 <= grid.zero_point <= 255

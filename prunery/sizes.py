@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from prunery.data import Spec
-from prunery.layers import compressible, integer_layers
+from prunery.layers import compressible, quantized_layers
+from prunery.stored import StoredWeight
 
 MASK = "/mask"
 
@@ -19,15 +20,16 @@ MASK = "/mask"
 def sizes(network: nn.Module, spec: Spec) -> dict[str, Any]:
     """All sizes of one network, as JSON.
 
-    - `parameters`: parameters (shared ones once) and integer weights, but no scales, masks or batch-norm statistics;
+    - `parameters`: parameters (shared ones once) and quantized weights, but no scales, masks or batch-norm statistics;
       `nonzero`: those of them that are not zero.
     - `sparsity`: zeros over all parameters. `weight_sparsity`: zeros over the weights of `Linear` and `Conv2d` layers,
-      integer ones included.
+      quantized ones included.
     - `bits`: of everything stored, in its own dtype, scales and batch-norm statistics included; masks only under
       `mask_bits`.
     - `macs`: multiply-accumulates of one sample in `Linear` and `Conv2d` layers, zeros included; products of two
       activations, as in attention, are no layers.
-    - `layers`: by key of the weight the same for that weight alone; `bits` with its scales.
+    - `layers`: by key of the weight the same for that weight alone; `bits` with its scales, `dtype` the format of
+      quantized ones.
     """
     layers = layer_sizes(network, spec)
     values = _values(network)
@@ -47,11 +49,11 @@ def sizes(network: nn.Module, spec: Spec) -> dict[str, Any]:
 
 
 def layer_sizes(network: nn.Module, spec: Spec) -> dict[str, dict[str, Any]]:
-    """Sizes of each compressible weight, float or integer, by key."""
+    """Sizes of each compressible weight, quantized or not, by key."""
     counts, stored = macs(network, spec), network.state_dict()
     found = {}
     for key, layer in _layers(network):
-        weight: Tensor = layer.weight  # type: ignore[assignment]
+        weight = _weight(layer)
         parts = [value for name, value in stored.items() if name == key or name.startswith(f"{key}/")]
         masks = stored.get(f"{key}{MASK}")
         found[key] = {
@@ -59,7 +61,7 @@ def layer_sizes(network: nn.Module, spec: Spec) -> dict[str, dict[str, Any]]:
             "nonzero": _nonzero(weight),
             "sparsity": _share(weight.numel() - _nonzero(weight), weight.numel()),
             "bits": sum(map(_bits, parts)) - (0 if masks is None else _bits(masks)),
-            "dtype": str(weight.dtype).removeprefix("torch."),
+            "dtype": layer.format if isinstance(layer, StoredWeight) else str(weight.dtype).removeprefix("torch."),
             "macs": counts[key],
         }
     return found
@@ -71,29 +73,39 @@ def macs(network: nn.Module, spec: Spec) -> dict[str, int]:
     That is C_out * H_out * W_out * (C_in / groups) * k_h * k_w for convolutions and tokens * in * out for linear maps.
     Layers whose weight is used without calling them (`nn.MultiheadAttention`) count 0.
     """
+    return macs_of(network, spec.example(1))
+
+
+def macs_of(network: nn.Module, sample: Tensor) -> dict[str, int]:
+    """The same for a batch of one sample."""
     counts: Counter[str] = Counter()
     device = next((value.device for value in network.state_dict().values()), torch.device("cpu"))
     with ExitStack() as hooks, _evaluating(network), torch.no_grad():
         for key, layer in _layers(network):
             hooks.callback(layer.register_forward_hook(_counting(counts, key)).remove)
-        network(spec.example(1).to(device))
+        network(sample.to(device))
     return {key: counts[key] for key, _ in _layers(network)}
 
 
 def _counting(counts: Counter[str], key: str) -> Any:
     def count(layer: nn.Module, inputs: Any, output: Tensor) -> None:
-        counts[key] += output.numel() * layer.weight[0].numel()  # type: ignore[index, operator]
+        counts[key] += output.numel() * _weight(layer)[0].numel()
 
     return count
 
 
 def _layers(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     yield from compressible(network)
-    yield from integer_layers(network)
+    yield from quantized_layers(network)
 
 
 def _values(network: nn.Module) -> list[Tensor]:
-    return [*network.parameters(), *(layer.get_buffer("weight") for _, layer in integer_layers(network))]
+    return [*network.parameters(), *(layer.stored() for _, layer in quantized_layers(network))]
+
+
+def _weight(layer: nn.Module) -> Tensor:
+    """The weight of a layer, one value for each of its numbers."""
+    return layer.stored() if isinstance(layer, StoredWeight) else layer.get_parameter("weight")
 
 
 def _nonzero(value: Tensor) -> int:

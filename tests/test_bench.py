@@ -132,8 +132,8 @@ def noise(logits):
     [
         (Fake(absent="no such device: buy one"), "no such device: buy one"),
         (Fake(precisions=("fp32",)), "fake has no int8 kernels here"),
-        (Fake(share=0.0), "fake ran none of the integer network's products in integers"),
-        (Fake(share=None), "fake ran none of the integer network's products in integers"),
+        (Fake(share=0.0), "fake ran none of the network's products with int8 kernels"),
+        (Fake(share=None), "fake ran none of the network's products with int8 kernels"),
         (Fake(fail=RuntimeError("broken\nby design")), "fake failed: RuntimeError: broken"),
         (Fake(spoil=lambda logits: logits.roll(1, 1)), "outputs differ from eager: 0.0% of classes agree"),
         (Fake(spoil=lambda logits: logits * math.nan), "fake answers with NaN or infinity"),

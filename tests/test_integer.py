@@ -11,10 +11,10 @@ from prunery.integer import (
     Affine,
     IntegerPlan,
     dequantize_affine,
-    dequantize_channels,
     integer_layer,
     quantize_affine,
 )
+from prunery.stored import dequantize_channels
 
 INPUT, OUTPUT = Affine(0.25, 100), Affine(0.5, 7)  # powers of two: fp32 computes exactly
 
@@ -77,6 +77,24 @@ def test_same_padding_and_dilation():
     layer, inputs = filled(source), torch.randn(1, 2, 6, 6)
     source.weight.data = layer.real_weight()
     assert torch.equal(layer(inputs), layer.snap(source(layer.snap(inputs, "input")), "output"))
+
+
+@pytest.mark.parametrize("source", [nn.Linear(7, 3), nn.Conv2d(3, 3, 3, padding=1)])
+@torch.no_grad()
+def test_four_bits_reach_from_0_to_15_and_weights_share_bytes(source):
+    layer = integer_layer(source, bits=4)
+    weight = torch.randint(-8, 8, source.weight.shape, generator=torch.Generator().manual_seed(0))
+    scale, given, made = torch.tensor([0.5, 0.25, 0.125]), Affine(0.5, 3), Affine(2.0, 8)
+    layer.fill(IntegerPlan(weight.to(torch.int8), scale, given, made, bits=4))
+    packed = layer.state_dict()["weight"]
+    assert (packed.dtype, packed.shape) == (torch.uint8, ((weight.numel() + 1) // 2,))
+    inputs = torch.randn(64, *([7] if isinstance(source, nn.Linear) else [3, 5, 5])) * 10
+    integers = (inputs / 0.5).round().add(3).clamp(0, 15)
+    source.weight.copy_(weight * scale.reshape(-1, *[1] * (weight.dim() - 1)))
+    wanted = (source((integers - 3) * 0.5) / 2).round().add(8).clamp(0, 15)
+    assert torch.equal(layer(inputs), (wanted - 8) * 2)
+    assert wanted.min() == 0
+    assert wanted.max() == 15
 
 
 @pytest.mark.parametrize("source", [nn.Linear(4, 3, bias=False), nn.Conv2d(2, 3, 2)])

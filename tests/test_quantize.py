@@ -15,6 +15,7 @@ from prunery.integer import Affine, IntegerConv2d, IntegerLinear, IntegerPlan
 from prunery.layers import integer_layers
 from prunery.quantize import quantize
 from prunery.registry import registry
+from prunery.sizes import sizes
 from prunery.toys import measured_by, toy_checkpoint, toy_images
 
 
@@ -156,7 +157,7 @@ def spoil(key="0.weight", **fields):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda plans: {"9.weight": plans["0.weight"]}, "a plan for '9.weight', which is no compressible weight"),
+        (lambda plans: {"9.weight": plans["0.weight"]}, "a plan for '9.weight', which is no weight it was shown"),
         (spoil(weight=torch.zeros(8, 1, 3, 3)), r"torch.float32 \[8, 1, 3, 3\], wanted torch.int8"),
         (spoil(weight=torch.zeros(8, 1, dtype=torch.int8)), r"int8 \[8, 1\], wanted torch.int8 \[8, 1, 3, 3\]"),
         (spoil(scale=torch.zeros(8)), "one positive scale per output channel, 8 of them"),
@@ -187,7 +188,7 @@ def test_a_method_that_changes_weights_is_refused():
 def test_quantizing_twice_is_refused():
     parent = toy_checkpoint((0,))
     child = parent.child(quantize(Rounded(), parent, {}), {})
-    with pytest.raises(PruneryError, match=r"seed 0: 0\.weight is quantized to integers already: quantize once"):
+    with pytest.raises(PruneryError, match=r"seed 0: 0\.weight is quantized already: quantize once"):
         quantize(Rounded(), child, {})
 
 
@@ -198,6 +199,32 @@ def test_nan_and_missing_measurements_are_refused():
     parent.networks[0][0].bias.data[0] = float("nan")
     with pytest.raises(PruneryError, match=r"0\.bias holds NaN"):
         quantize(Rounded(), parent, {})
+
+
+@pytest.mark.parametrize("settings", [{}, {"range": "percentile"}, {"bits": 4, "activations": "symmetric"}])
+def test_one_image_is_enough_to_calibrate(settings):
+    parent = checkpoint_of(normed())
+    found = calibrate(registry().configured("calibrate", "activations", {"samples": 1}), parent, toy_images())
+    method = registry().configured("quantize", "ptq", settings)
+    child = quantize(method, parent, {0: {"activations": found[0]}})[0].network
+    assert accuracy(child) > 0.7
+
+
+def test_four_bits_of_both_are_stored_in_half_of_eight(tmp_path):
+    parent = checkpoint_of(normed())
+    eight, four = (ptq(parent, bits=bits, range="percentile", percentile=99.5) for bits in (8, 4))
+    assert four.replicas[0].edits[-1]["bits"] == 4
+    found = [sizes(one.networks[0], parent.origin.spec)["layers"]["conv2.weight"] for one in (eight, four)]
+    assert found[0]["bits"] - found[1]["bits"] == 4 * 8 * 8 * 9
+    assert found[1]["dtype"] == "int4"
+    save(four, tmp_path)
+    again = load(tmp_path, lambda origin: type(parent.networks[0])()).networks[0].eval()
+    inputs = next(toy_images().batches("test", 64))[0]
+    with torch.no_grad():
+        logits = again(inputs)
+        assert torch.equal(logits, four.networks[0](inputs))
+    assert len(logits.unique()) <= 16
+    assert accuracy(again) > 0.7
 
 
 def test_replicas_are_quantized_each_by_itself():

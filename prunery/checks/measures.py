@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,12 +14,16 @@ from torch import Tensor, nn
 
 from prunery import toys
 from prunery.checks.base import Case, check, is_json, seeded, silent, stage_function
+from prunery.edits import replay, weights_edit
 from prunery.findings import Findings
-from prunery.layers import compressible, weights
+from prunery.layers import compressible, quantized_layers, weights
 from prunery.measured import load_findings, save_findings
+from prunery.measuring import PRECISIONS
+from prunery.precisions import kernels
 from prunery.recipe import expand
 from prunery.registry import registry
 from prunery.toyresults import toy_results
+from prunery.weightonly import weight_plans
 
 
 @check("calibrate")
@@ -81,7 +87,10 @@ def figures_are_finite_numbers(case: Case) -> None:
     with torch.no_grad():
         found = case.configured().figures(network, dense, toys.toy_images().batches("test", 24))
     assert found
-    assert all(isinstance(value, int | float) and math.isfinite(value) for value in found.values())
+    layers = found.pop("layers", {})
+    numbers = [*found.values(), *(value for row in layers.values() for value in row.values())]
+    assert all(isinstance(value, int | float) and math.isfinite(value) for value in numbers)
+    assert set(layers) <= set(weights(dense)), "`layers` is by key of the weight"
 
 
 @check("evaluate")
@@ -101,7 +110,7 @@ def runs_agree_with_eager(case: Case) -> None:
     """The compiled network gives the logits of the eager one, for other inputs than it was compiled with, too."""
     method = case.configured()
     assert method.precisions
-    assert set(method.precisions) <= {"fp32", "int8"}
+    assert set(method.precisions) <= set(PRECISIONS)
     if absent := method.available():
         pytest.skip(absent)
     network = toys.toy_checkpoint((0,)).networks[0]
@@ -127,20 +136,53 @@ def integer_share_is_a_share(case: Case) -> None:
 
 @check("backend")
 def integers_run_as_stored(case: Case) -> None:
-    """A backend that claims int8 gives a quantized network's own logits, up to its grids, and ran some in integers."""
-    method, quantizers = case.configured(), registry().names("quantize")
-    if absent := method.available() or ("int8" not in method.precisions and f"{method.name} claims no int8"):
+    """Quantized networks of the kinds a backend claims: their own logits, up to the grids, and some kernels at work."""
+    method = case.configured()
+    networks = {kind: build() for kind, build in QUANTIZED.items() if kind in method.precisions}
+    if absent := method.available() or (not networks and f"{method.name} claims no integers"):
         pytest.skip(absent)
-    quantizer: Any = registry().configured("quantize", quantizers[0], {})
-    parent = toys.toy_checkpoint((0,))
-    network = stage_function("quantize")(quantizer, parent, toys.measured_by(quantizer, parent))[0].network.eval()
     inputs = next(toys.toy_images().batches("test", 8))[0]
-    run = method.prepare(network, inputs, case.tmp, 1)
-    with torch.no_grad():
-        wanted = network(inputs)
-    assert float((run(inputs).cpu() - wanted).abs().mean()) < 0.1 * float(wanted.std())
-    share = method.integer_share(run, inputs)
-    assert share is None or 0 < share <= 1
+    for kind, network in networks.items():
+        assert kind in kernels(network)
+        folder = case.tmp / kind.replace(" ", "-")
+        folder.mkdir()
+        run = method.prepare(network, inputs, folder, 1)
+        with torch.no_grad():
+            wanted = network(inputs)
+        assert float((run(inputs).cpu() - wanted).abs().mean()) < 0.1 * float(wanted.std()), kind
+        share = method.integer_share(run, inputs)
+        assert share is None or 0 < share <= 1, kind
+
+
+def _computing_in_integers() -> nn.Module:
+    """A toy network by the first registered quantizer that makes activations integers."""
+    parent = toys.toy_checkpoint((0,))
+    for name in registry().names("quantize"):
+        quantizer: Any = registry().configured("quantize", name, {})
+        if not quantizer.follows:
+            replicas = stage_function("quantize")(quantizer, parent, toys.measured_by(quantizer, parent))
+            if "int8" in kernels(replicas[0].network):
+                return replicas[0].network.eval()
+    pytest.skip("no registered quantizer makes activations integers")
+
+
+def _storing(format_: str) -> nn.Module:
+    """A toy network with all weights in a format."""
+    network = toys.toy_checkpoint((0,)).networks[0]
+    shown = weights(network)
+    plans = weight_plans(shown, dict.fromkeys(shown, format_))
+    replay(network, [weights_edit(plans)])
+    for key, layer in quantized_layers(network):
+        layer.fill(plans[key])
+    return network.eval()
+
+
+QUANTIZED: dict[str, Callable[[], nn.Module]] = {
+    "int8": _computing_in_integers,
+    "int8 weights": partial(_storing, "int8"),
+    "int4 weights": partial(_storing, "int4"),
+}
+"""A network for each kind of kernel."""
 
 
 @check("bench")

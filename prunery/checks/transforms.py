@@ -10,7 +10,9 @@ from torch import Tensor, nn
 from prunery import gates, toys
 from prunery.checkpoint import Checkpoint, Origin, Replica
 from prunery.checks.base import Case, check, is_json, outputs, seeded, silent, stage_function
-from prunery.layers import integer_layers, layer_of, weights
+from prunery.contract import ChannelPruner
+from prunery.layers import layer_of, quantized_layers, weights
+from prunery.plans import check_plan
 from prunery.registry import registry
 
 
@@ -78,6 +80,7 @@ def transform_keeps_masks(case: Case) -> None:
     for seed, replica in _transformed(case.configured(), parent).items():
         older = _masks(parent.replicas[seed].network)
         state = toys.states(replica.network)
+        state |= {key: layer.stored() for key, layer in quantized_layers(replica.network)}  # int4: two to a byte
         assert older
         for key, mask in older.items():
             assert torch.equal(state[key], mask)
@@ -88,6 +91,8 @@ def transform_keeps_masks(case: Case) -> None:
 def masks_fit_the_weights(case: Case) -> None:
     """Known keys, shape, bool, on the weights' device; the weights untouched; the same seed, the same masks."""
     method = case.configured()
+    if isinstance(method, ChannelPruner):
+        return  # `prunery.checks.channels` asks
     parent = _parent(method)
     measured = toys.measured_by(method, parent)
     for seed, replica in parent.replicas.items():
@@ -104,6 +109,8 @@ def masks_fit_the_weights(case: Case) -> None:
 def pruned_weights_are_zero_and_stay_pruned(case: Case) -> None:
     """Through the stage: the masks are in the network, what they drop is zero, nothing pruned earlier revives."""
     method, parent = case.configured(), _parent(case.configured(), masked=True)
+    if isinstance(method, ChannelPruner):
+        return  # `prunery.checks.channels` asks
     for seed, replica in _transformed(method, parent).items():
         older = _masks(parent.replicas[seed].network)
         masks = _masks(replica.network)
@@ -152,8 +159,8 @@ def training_is_repeatable_and_learns(case: Case) -> None:
 
 
 @check("quantize")
-def plans_are_integers(case: Case) -> None:
-    """Known keys; int8 weights, a positive scale per output channel, grids of 8 bits; the weights untouched."""
+def plans_fit_the_weights(case: Case) -> None:
+    """Known keys; weights and scales of the types and shapes that their formats ask for; the weights untouched."""
     method = case.configured()
     parent = _parent(method)
     measured = toys.measured_by(method, parent)
@@ -164,19 +171,15 @@ def plans_are_integers(case: Case) -> None:
         assert plans, "nothing is quantized"
         assert set(plans) <= set(shown)
         for key, plan in plans.items():
-            assert (plan.weight.dtype, plan.weight.shape) == (torch.int8, shown[key].shape), key
-            assert plan.scale.shape == (len(shown[key]),), key
-            assert plan.scale.isfinite().all(), key
-            assert (plan.scale > 0).all(), key
-            assert all(grid.scale > 0 and 0 <= grid.zero_point <= 255 for grid in (plan.input, plan.output)), key
+            check_plan(plan, layer_of(replica.network, key), key)
 
 
 @check("quantize")
-def integers_are_near_the_weights(case: Case) -> None:
-    """What the stored integers mean is correlated above 0.9 with the weights they stand for."""
+def stored_weights_are_near_the_weights(case: Case) -> None:
+    """What is stored is correlated above 0.9 with the weights it stands for."""
     parent = _parent(case.configured())
     for seed, replica in _transformed(case.configured(), parent).items():
-        layers = dict(integer_layers(replica.network))
+        layers = dict(quantized_layers(replica.network))
         assert layers, "nothing is quantized"
         for key, layer in layers.items():
             original = layer_of(parent.replicas[seed].network, key).get_parameter("weight")

@@ -19,7 +19,7 @@ class OnnxRuntime(Backend):
     """ONNX Runtime's CPU execution provider."""
 
     name = "onnxruntime"
-    precisions = ("fp32", "int8")
+    precisions = ("fp32", "int8", "int8 weights", "int4 weights")
     imports = ("onnxruntime", "onnx_ir", "onnxscript")
     versions = ("onnxruntime", "onnxscript", "onnx-ir")
 

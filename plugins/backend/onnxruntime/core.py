@@ -11,11 +11,16 @@ import torch
 from torch import Tensor
 
 INTEGER = {"QLinearConv", "QLinearMatMul", "QGemm", "ConvInteger", "MatMulInteger", "MatMulIntegerToFloat",
-           "DynamicQuantizeMatMul", "QAttention"}  # fmt: skip
+           "DynamicQuantizeMatMul", "MatMulNBits", "QAttention"}  # fmt: skip
 FLOAT = {"Conv", "FusedConv", "NhwcFusedConv", "ConvTranspose", "MatMul", "FusedMatMul", "Gemm", "FusedGemm",
          "Attention", "MultiHeadAttention", "Einsum"}  # fmt: skip
 """Compute operators by the precision their kernels work in."""
 ERRORS_ONLY = 3
+ENTRIES = {
+    "session.force_spinning_stop": "1",  # else it takes a core from the next one
+    "session.qdq_matmulnbits_accuracy_level": "4",  # rows are rounded to int8 per block: the kernel that is fast
+    "session.qdq_matmulnbits_block_size": "128",  # of weights with one scale per column
+}
 
 
 class Session:
@@ -25,7 +30,8 @@ class Session:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         options.log_severity_level = ERRORS_ONLY
-        options.add_session_config_entry("session.force_spinning_stop", "1")  # else it takes a core from the next one
+        for name, value in ENTRIES.items():
+            options.add_session_config_entry(name, value)
         if profile is not None:
             options.enable_profiling, options.profile_file_prefix = True, str(profile)
         self.path, self.threads = path, threads

@@ -19,7 +19,7 @@ class OpenVino(Backend):
     """OpenVINO's CPU plugin."""
 
     name = "openvino"
-    precisions = ("fp32", "int8")
+    precisions = ("fp32", "int8", "int8 weights", "int4 weights")
     imports = ("openvino", "onnx_ir", "onnxscript")
     versions = ("openvino", "onnxscript", "onnx-ir")
 

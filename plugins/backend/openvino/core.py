@@ -12,6 +12,8 @@ from torch import Tensor
 COMPUTE = {"Convolution", "GroupConvolution", "Deconvolution", "FullyConnected", "MatMul", "GatherMatmul",
            "ScaledDotProductAttention", "ScaledAttn", "MHA"}  # fmt: skip
 """Layer types that are convolutions or matrix products."""
+NARROW = {"i8", "u8", "i4", "u4"}
+"""What a FullyConnected layer's precision is called when its kernel reads integer weights."""
 
 
 class Compiled:
@@ -28,6 +30,7 @@ class Compiled:
             "NUM_STREAMS": 1,
             "INFERENCE_NUM_THREADS": threads,
             "INFERENCE_PRECISION_HINT": "f32",
+            "DYNAMIC_QUANTIZATION_GROUP_SIZE": 32,  # rows that meet integer weights are rounded to int8 per group
         }
         self.request = openvino.Core().compile_model(path, "CPU", self.hints).create_infer_request()
 
@@ -44,5 +47,16 @@ class Compiled:
         """
         visible = openvino.Core().compile_model(self.path, "CPU", {**self.hints, "SNIPPETS_MODE": "DISABLE"})
         facts = [node.get_rt_info() for node in visible.get_runtime_model().get_ordered_ops()]
-        kernels = [str(fact["primitiveType"].value) for fact in facts if str(fact["layerType"].value) in COMPUTE]
-        return sum(kernel.upper().endswith("_I8") for kernel in kernels) / len(kernels) if kernels else None
+        kernels = [_is_integer(fact) for fact in facts if _fact(fact, "layerType") in COMPUTE]
+        return sum(kernels) / len(kernels) if kernels else None
+
+
+def _is_integer(facts: Any) -> bool:
+    """Whether a kernel works in integers, or reads integer weights."""
+    if _fact(facts, "primitiveType").upper().endswith("_I8"):
+        return True
+    return _fact(facts, "layerType") == "FullyConnected" and _fact(facts, "runtimePrecision") in NARROW
+
+
+def _fact(facts: Any, name: str) -> str:
+    return str(facts[name].value)

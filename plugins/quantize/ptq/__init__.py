@@ -1,4 +1,4 @@
-"""Post-training quantization to 8-bit integers."""
+"""Post-training quantization of weights and activations to integers of 8 or 4 bits."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, Literal, final
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from prunery import Measured, Quantizer, Settings, hookimpl
 from prunery.sparsity import included
@@ -24,18 +24,34 @@ class PtqSettings(Settings):
 
     amount: ClassVar[str | None] = "bits"
 
-    bits: Literal[8] = Field(8, description="bits of weights and activations; only 8 so far")
+    bits: Literal[8, 4] = Field(8, description="bits of weights and activations; no runtime has kernels for 4")
     range: Literal["minmax", "percentile"] = Field(
         "minmax", description="range of an activation: its extremes, or its quantiles (the rest is clipped)"
     )
     percentile: float = Field(
-        99.9, gt=50, le=100, description="share in percent below the upper end (above the lower end), for percentile"
+        99.9,
+        gt=50,
+        le=100,
+        description="percent of values below the upper end (above the lower end); symmetric: of |a|",
     )
-    first_last: Literal["int8", "float"] = Field(
-        "int8", description="whether the first and the last layer are quantized too or stay in floating point"
+    activations: Literal["affine", "symmetric"] = Field(
+        "affine",
+        description="grid of an activation: from its lowest to its highest value, or as far below zero as above",
+    )
+    clip_weights: bool = Field(
+        False, description="with range percentile: weights too are clipped, at that percentile of their layer's |w|"
+    )
+    first_last: Literal["integers", "float"] = Field(
+        "integers", description="whether the first and the last layer are quantized too or stay in floating point"
     )
     exclude: tuple[str, ...] = Field((), description="patterns (as in a shell) of keys that stay in floating point")
     calibration: str = Field("activations", description="variant of calibrate that tells the ranges")
+
+    @model_validator(mode="after")
+    def _clipping_has_a_percentile(self) -> PtqSettings:
+        if self.clip_weights and self.range != "percentile":
+            raise ValueError("clip_weights goes with range: percentile, whose percentile it takes")
+        return self
 
 
 @final
@@ -61,8 +77,7 @@ class Ptq(Quantizer):
         ranges = measured[settings.calibration]
         if unseen := [key for key in keys if key not in ranges]:
             log.warning("quantize method ptq leaves as it is what no sample ran through: %s", ", ".join(unseen))
-        share = settings.percentile / 100 if settings.range == "percentile" else 1.0
-        return {key: layer_plan(weights[key], ranges[key], share) for key in keys if key in ranges}
+        return {key: layer_plan(weights[key], ranges[key], settings) for key in keys if key in ranges}
 
 
 @hookimpl

@@ -1,4 +1,4 @@
-"""Integers from the ranges that quantization-aware training observed."""
+"""The weights and grids that quantization-aware training simulated."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from prunery.errors import PruneryError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from prunery.integer import IntegerPlan
+    from prunery.plans import Plan
 
 log = logging.getLogger("prunery.quantize.qat")
 
@@ -24,23 +24,25 @@ class QatSettings(Settings):
 
     amount: ClassVar[str | None] = "bits"
 
-    bits: Literal[8] = Field(8, description="bits of weights and activations; only 8 so far")
+    bits: Literal[4, 8, 16] | None = Field(
+        None, description="bits of a weight that training simulated, to be checked; null: whatever it simulated"
+    )
 
 
 @final
 class Qat(Quantizer):
-    """The very integers that the network was trained with."""
+    """The very weights that the network was trained with."""
 
     name = "qat"
     Settings = QatSettings
     follows = ("finetune=qat", "train=qat")
 
-    def plan(self, weights: Mapping[str, Tensor], measured: Measured) -> dict[str, IntegerPlan]:
+    def plan(self, weights: Mapping[str, Tensor], measured: Measured) -> dict[str, Plan]:
         """A plan for every layer that simulated quantization in training; see `Quantizer.plan`.
 
-        Raises `PruneryError` if there is none.
+        Raises `PruneryError` if there is none, or one of other bits than the settings say.
         """
-        from .core import plan_of
+        from .core import bits_of, plan_of
 
         observed = measured.get("observed")
         if not observed:
@@ -50,7 +52,14 @@ class Qat(Quantizer):
             )
         if unseen := [key for key in weights if key not in observed]:
             log.warning("quantize method qat leaves in floating point what did not simulate: %s", ", ".join(unseen))
-        return {key: plan_of(weights[key], row) for key, row in observed.items()}
+        plans = {key: plan_of(weights[key], row) for key, row in observed.items()}
+        for key, row in observed.items():
+            if self.settings.bits not in (None, bits_of(row)):
+                raise PruneryError(
+                    f"quantize method 'qat': {key} was trained with {bits_of(row)} bits, not {self.settings.bits}: "
+                    "leave the setting bits out, or train with that many"
+                )
+        return plans
 
 
 @hookimpl
