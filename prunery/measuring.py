@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -15,14 +15,18 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Int
     from torch import Tensor, nn
 
-    from prunery.findings import Findings
+    from prunery.data import Dataset
+    from prunery.findings import Findings, Gallery
     from prunery.reporting.results import Results
 
 
 class CalibrationSettings(Settings):
-    """Settings that every calibrator has: which data it sees."""
+    """Settings that every calibrator has: which data it sees. No choice is made on test data, so no split is `test`."""
 
-    samples: int = Field(256, ge=1, description="training samples drawn at random (all, if there are fewer)")
+    split: Literal["train", "validation"] = Field(
+        "train", description="samples it sees: validation where accuracies are measured that a choice rests on"
+    )
+    samples: int = Field(256, ge=1, description="samples of the split drawn at random (all, if there are fewer)")
     batch: int = Field(64, ge=1, description="samples at a time; bounds the memory")
     seed: int = Field(0, ge=0, description="seed of the draw")
 
@@ -54,19 +58,29 @@ class SpectralFitter(Method):
 
 
 class Evaluator(Method):
-    """Figures of a network over the validation and test splits. The settings hold `batch`, samples at a time."""
+    """Figures of a network over the validation and test splits. The settings hold `batch`, samples at a time.
+
+    If they hold `samples` and `seed` too, that many samples of each split are drawn, the same ones for every network.
+    """
 
     stage = "evaluate"
+    compares: ClassVar[tuple[str, ...]] = ()
+    """Figures that compare the network with `dense`: for students they are taken against the teacher too."""
 
     @abstractmethod
     def figures(
         self, network: nn.Module, dense: nn.Module, batches: Iterable[tuple[Tensor, Int[Tensor, " batch"]]]
-    ) -> dict[str, float]:
-        """Figures of one network over the (inputs, labels) of one split, by name.
+    ) -> dict[str, Any]:
+        """Figures of one network over the (inputs, labels) of one split, by name: numbers.
 
+        `layers`, if it is there, holds numbers of single layers: key of the weight -> name -> number.
         `dense` is the recipe's dense network of the same seed; it is `network` itself where that is the dense one.
         Both are in evaluation mode, on the device of the batches.
         """
+
+    def gallery(self, network: nn.Module, dense: nn.Module, dataset: Dataset) -> Gallery | None:
+        """Pictures for the report, of the first replica; `dataset` holds the drawn samples. None: there are none."""
+        return None
 
 
 class BenchSettings(Settings):
@@ -117,6 +131,10 @@ class Analyser(Method):
         With each come the records and learning curves of its networks that trained.
         """
 
+    def measures(self) -> tuple[str, ...]:
+        """Other measures that it reads, each behind its recipe: `net/calibrate=activations`, `net-*/bench=latency`."""
+        return ()
+
     @abstractmethod
     def analyse(self, results: Results) -> Findings:
         """What they say, from tables with a row per replica; the same results give the same findings.
@@ -125,12 +143,16 @@ class Analyser(Method):
         """
 
 
+PRECISIONS = ("fp32", "int8", "int8 weights", "int4 weights")
+"""What backends may have kernels for: weights and activations in fp32 or int8, or integer weights of linear layers."""
+
+
 class Backend(Method):
     """Something that runs networks: a runtime on a device."""
 
     stage = "backend"
     precisions: ClassVar[tuple[str, ...]] = ("fp32",)
-    """Which of `fp32` and `int8` this backend can run with real kernels of that precision."""
+    """Which of `PRECISIONS` this backend can run with real kernels of that precision."""
 
     @abstractmethod
     def available(self) -> str | None:
@@ -148,6 +170,6 @@ class Backend(Method):
         """
 
     def integer_share(self, run: Callable[[Tensor], Tensor], example: Tensor) -> float | None:
-        """Share of the compute operators (convolutions, matrix products) that ran in integers, from the backend's own
-        profile of `run`; None where the backend does not say."""
+        """Share of the compute operators (convolutions, matrix products) that ran in integers or read integer weights,
+        from the backend's own profile of `run`; None where the backend does not say."""
         return None

@@ -18,6 +18,7 @@ from prunery.layers import as_matrix, compressible
 from prunery.wiring import rectified_layers
 
 from .histogram import StreamingHistogram
+from .outliers import outlier_figures
 
 Batches = Iterable[tuple[Tensor, Int[Tensor, " batch"]]]
 
@@ -62,12 +63,18 @@ class LayerStatistics:
         self.positions = 0
         self.patches = 0
         self.histograms = {side: StreamingHistogram(settings.bins) for side in ("input", "output")}
+        self.before = StreamingHistogram(settings.bins) if rectified else self.histograms["output"]
+        self.sums = torch.zeros(2, dtype=torch.float64)
 
     def hook(self, layer: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor], output: Tensor) -> None:
         """A forward hook that takes one batch in."""
         inputs = (args[0] if args else kwargs["input"]).detach().float()
         self._count("input", inputs)
         self._count("output", output.relu() if self.rectified else output)
+        if self.rectified:
+            self.before.add(output)
+        exact = output.detach().double()
+        self.sums += torch.stack([exact.sum(), exact.square().sum()]).cpu()
         channels = inputs.movedim(-3, -1) if isinstance(layer, nn.Conv2d) else inputs
         self.absolute += channels.reshape(-1, channels.shape[-1]).abs().sum(0).double().cpu()
         self.positions += channels.numel() // channels.shape[-1]
@@ -95,7 +102,8 @@ class LayerStatistics:
             row["group_second_moment"] = moments.float()
         for side, histogram in self.histograms.items():
             row |= {f"{side}_{name}": value for name, value in self._distribution(histogram).items()}
-        return row
+        figures = outlier_figures(self.before, *self.sums.tolist())
+        return row | {f"preactivation_{name}": torch.tensor(value) for name, value in figures.items()}
 
     def _distribution(self, histogram: StreamingHistogram) -> dict[str, Tensor]:
         counts, edges = histogram.counts, histogram.edges

@@ -178,3 +178,31 @@ def test_values_that_are_not_finite_name_their_layer():
     assert not any(layer._forward_hooks for layer in network)
     with pytest.raises(PruneryError, match="no data"):
         measure(network, [])
+
+
+@pytest.mark.parametrize("rectified", [True, False])
+def test_outliers_before_the_activation(rectified):
+    torch.manual_seed(0)
+    layer = nn.Linear(6, 4)
+    network = nn.Sequential(layer, nn.ReLU()) if rectified else layer
+    batches = [(inputs**3, labels) for inputs, labels in batches_of(400, 6)]  # long tails
+    row = measure(network, batches, bins=65536)["0.weight" if rectified else "weight"]
+    with torch.no_grad():
+        values = layer(torch.cat([each for each, _ in batches])).flatten().double()
+    assert bool(row["output_relu"]) == rectified
+    assert float(row["preactivation_mean"]) == pytest.approx(float(values.mean()), abs=1e-6)
+    assert float(row["preactivation_variance"]) == pytest.approx(float(values.var(correction=0)), rel=1e-5)
+    assert float(row["preactivation_abs_max"]) == pytest.approx(float(values.abs().max()))
+    first, third = values.quantile(0.25), values.quantile(0.75)
+    beyond = (values < first - 1.5 * (third - first)) | (values > third + 1.5 * (third - first))
+    assert 0.01 < float(beyond.double().mean()) < 0.2
+    assert float(row["preactivation_outliers_iqr"]) == pytest.approx(float(beyond.double().mean()), abs=1e-3)
+    far = (values - values.mean()).abs() > 3 * values.std(correction=0)
+    assert float(row["preactivation_outliers_sigma"]) == pytest.approx(float(far.double().mean()), abs=1e-3)
+
+
+def test_values_all_alike_have_no_outliers():
+    layer = nn.Linear(2, 1)
+    layer.weight.data.zero_()
+    row = measure(layer, batches_of(2))["weight"]
+    assert float(row["preactivation_outliers_iqr"]) == float(row["preactivation_outliers_sigma"]) == 0

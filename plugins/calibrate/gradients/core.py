@@ -16,21 +16,23 @@ Batches = Iterable[tuple[Tensor, Int[Tensor, " batch"]]]
 
 
 def gradient_moments(network: nn.Module, batches: Batches, per_sample: bool) -> dict[str, dict[str, Tensor]]:
-    """Means over samples of |g| and g^2, by key of the weight; g is one sample's gradient, or its whole batch's mean.
+    """Means over samples of |g|, g^2 and, per output channel, (sum w g)^2, by key of the weight; g is one sample's
+    gradient, or its whole batch's mean.
 
     The network's parameters are substituted for the call, so that nothing is left on them. Weights that do not take
     part get zeros. Raises `PruneryError` naming the key if a gradient is not finite.
     """
     free = {key: weight.clone().requires_grad_() for key, weight in weights(network).items()}
     totals = {key: torch.zeros(2, *weight.shape, device=weight.device) for key, weight in free.items()}
+    filters = {key: torch.zeros(len(weight), device=weight.device) for key, weight in free.items()}
     samples = 0
     for inputs, labels in _parts(batches, per_sample):
-        found = _gradients(network, free, inputs, labels)
-        for total, gradient in zip(totals.values(), found, strict=True):
-            total[0] += len(labels) * gradient.abs()
-            total[1] += len(labels) * gradient.square()
+        for (key, weight), gradient in zip(free.items(), _gradients(network, free, inputs, labels), strict=True):
+            totals[key][0] += len(labels) * gradient.abs()
+            totals[key][1] += len(labels) * gradient.square()
+            filters[key] += len(labels) * (weight.detach() * gradient).flatten(1).sum(1).square()
         samples += len(labels)
-    return {key: _row(key, total / samples) for key, total in totals.items()}
+    return {key: _row(key, totals[key] / samples, filters[key] / samples) for key in free}
 
 
 def _gradients(network: nn.Module, free: dict[str, Tensor], inputs: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
@@ -48,7 +50,7 @@ def _parts(batches: Batches, per_sample: bool) -> Iterator[tuple[Tensor, Tensor]
             yield inputs, labels
 
 
-def _row(key: str, means: Tensor) -> dict[str, Tensor]:
+def _row(key: str, means: Tensor, filters: Tensor) -> dict[str, Tensor]:
     if not bool(means.isfinite().all()):
         raise PruneryError(f"the gradient of {key} is not finite: train the network again with a lower learning rate")
-    return {"gradient_mean_abs": means[0], "fisher": means[1]}
+    return {"gradient_mean_abs": means[0], "fisher": means[1], "filter_taylor": filters}
