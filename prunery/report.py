@@ -12,6 +12,7 @@ from prunery.reporting.claims import read_claims
 from prunery.reporting.page import render
 from prunery.reporting.results import read_results
 from prunery.reporting.selection import ROWS
+from prunery.reporting.sensitivities import sensitivity_findings
 from prunery.reporting.summary import Line, csv_frame, summarize, terminal_table
 from prunery.reporting.verdicts import Verdict, judge
 
@@ -26,7 +27,9 @@ def write_report(
     the claim and key that are wrong.
     """
     ledger = read_claims(claims)
+    files = list(files)
     results = read_results(root, files)
+    results.analyses |= sensitivity_findings(root, files)
     lines = summarize(results)
     verdicts = [judge(claim, results, profile) for claim in ledger]
     save_text(csv_frame(lines).to_csv(index=False, lineterminator="\n"), output.parent / "table.csv")

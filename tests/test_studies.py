@@ -59,5 +59,6 @@ def test_claims_speak_of_what_is_made(path):
             for quantity in quantities(claim):
                 variant = claim.test.analyse
                 assert variant in study.measures.analyse, f"{name}, {claim.id}"
-                family = quantity.partition("/")[0]
-                assert family in study.analyse[variant].settings["families"], f"{name}, {claim.id}: {quantity}"
+                settings, family = study.analyse[variant].settings, quantity.partition("/")[0]
+                named = [settings.get(kind, {}) for kind in ("families", "recipes", "layers")]
+                assert any(family in each for each in named), f"{name}, {claim.id}: {quantity}"

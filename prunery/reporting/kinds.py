@@ -7,16 +7,17 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from prunery.errors import unknown
 from prunery.recipe import expand
 
+FIGURES = ("accuracy", "loss", "agreement", "divergence", "teacher_agreement", "teacher_divergence")
 SEEDED = (
-    *(f"{split}_{figure}" for split in ("validation", "test") for figure in ("accuracy", "loss", "agreement")),
+    *(f"{split}_{figure}" for split in ("validation", "test") for figure in FIGURES),
     "parameters", "nonzero", "weight_sparsity", "sparsity", "bits", "file_bytes", "macs",
 )  # fmt: skip
-"""Metrics that every replica has, from `evaluate`."""
+"""Metrics of a replica, from `evaluate`; those of a teacher are had by students alone."""
 
 TIMED = ("speedup", "latency_ms", "throughput", "integer_share")
 """Metrics that a recipe has once on each backend, from `bench`."""
@@ -24,6 +25,8 @@ TIMED = ("speedup", "latency_ms", "throughput", "integer_share")
 AMOUNTS = tuple(f"{stage}_amount" for stage in ("prune", "finetune", "distill", "quantize"))
 """The number behind `@` of a recipe's last step of a stage."""
 
+_OTHER = re.compile(r"(validation|test)_[a-z][a-z0-9_]*")
+"""What a figure of another evaluation than the standard one may be called."""
 _EXPECTATION = re.compile(r"(>=|<=|>|<)\s*([+-]?[0-9]*\.?[0-9]+)")
 
 
@@ -81,13 +84,15 @@ def _expectation(value: Any) -> Any:
     return {"sign": found[1], "bound": float(found[2])}
 
 
-def _one_of(names: Iterable[str]) -> Callable[[str], str]:
+def _one_of(names: Iterable[str], *picks: str) -> Callable[[str, ValidationInfo], str]:
+    """A check of a metric: one of these names, or any figure of a split where each of `picks` names its `evaluate`."""
     known = tuple(names)
 
-    def check(value: str) -> str:
-        if value not in known:
-            raise ValueError(unknown("metric", value, known))
-        return value
+    def check(value: str, info: ValidationInfo) -> str:
+        named = [getattr(info.data.get(pick), "evaluate", None) for pick in picks]
+        if value in known or (named and all(named) and _OTHER.fullmatch(value)):
+            return value
+        raise ValueError(unknown("metric", value, known))
 
     return check
 
@@ -101,11 +106,11 @@ class _Test(Strict):
 class _Comparison(_Test):
     """Two sides, matched base by base and recipe by recipe; a single one goes with each of the other side's."""
 
-    metric: str
     a: Pick
     b: Other
+    metric: str
 
-    _known = field_validator("metric")(_one_of(SEEDED))
+    _known = field_validator("metric")(_one_of(SEEDED, "a", "b"))
 
     @model_validator(mode="after")
     def _matched(self) -> Self:
@@ -143,23 +148,23 @@ class RankCorrelation(_Test):
     """Spearman's rho of two columns over the picked recipes, seed by seed: the t interval of its mean over seeds."""
 
     kind: Literal["rank_correlation"]
+    of: Pick
     x: str
     y: str
-    of: Pick
 
-    _known = field_validator("x", "y")(_one_of((*SEEDED, *AMOUNTS)))
+    _known = field_validator("x", "y")(_one_of((*SEEDED, *AMOUNTS), "of"))
 
 
 class Threshold(_Test):
     """A metric's interval (over seeds; for times that of the measurement) is held against `expect`."""
 
     kind: Literal["threshold"]
-    metric: str
     of: Pick
+    metric: str
     backend: list[str] = Field(["all"], description="for times: backends by name, or all that gave a time")
 
     _as_list = field_validator("backend", mode="before")(listed)
-    _known = field_validator("metric")(_one_of((*SEEDED, *TIMED)))
+    _known = field_validator("metric")(_one_of((*SEEDED, *TIMED), "of"))
 
 
 Names = Annotated[list[str], BeforeValidator(listed), Field(min_length=1)]

@@ -20,6 +20,7 @@ from prunery.reporting.cases import FAILS, HOLDS, NOT_TESTABLE, UNDECIDED
 from prunery.reporting.claims import Claim
 from prunery.reporting.curves import curve_figures
 from prunery.reporting.figures import FAMILIES, pareto_figures, spectrum_figure
+from prunery.reporting.galleries import walls
 from prunery.reporting.kinds import Difference, Pick, QuantitiesTest, QuantityTest, RankCorrelation, Threshold, Wilcoxon
 from prunery.reporting.results import DENSE, Results
 from prunery.reporting.selection import CARDS, shown
@@ -49,8 +50,8 @@ def render(title: str, results: Results, lines: list[Line], verdicts: list[Verdi
         bases=list(dict.fromkeys(line.base for line in seen)), tolerance=summary.TOLERANCE, families=FAMILIES,
         tally={name: sum(v.verdict == name for v in verdicts) for name in (HOLDS, FAILS, UNDECIDED, NOT_TESTABLE)},
         bench=bench_rows(results.bench), machines=machines(results.bench), results=results, dense=DENSE,
-        style=asset("report.css"), scripts=[asset(name) for name in SCRIPTS], plotly=Markup(get_plotlyjs()),
-        data=inline_json(page_data(results, seen)),
+        walls=walls(results), style=asset("report.css"), scripts=[asset(name) for name in SCRIPTS],
+        plotly=Markup(get_plotlyjs()), data=inline_json(page_data(results, seen)),
     )  # fmt: skip
 
 

@@ -14,35 +14,41 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from prunery.contract import TRANSFORMS
 from prunery.errors import PruneryError
 from prunery.files import sha256
-from prunery.findings import Findings, read_findings
+from prunery.findings import Findings, Gallery, read_findings
 from prunery.recipe import Recipe, expand, parse_seeds, parse_step
 
 DENSE = "dense"
 """What a recipe without steps is called."""
 
 Row = dict[str, Any]
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Stage:
-    """What `model.json` says of one folder: its making, the file's hash, the model it started as and its settings."""
+    """What `model.json` says of one folder: its making, the file's hash, the model it started as with its settings,
+    and the classes of its data (0 if it does not say)."""
 
     provenance: dict[str, Any]
-    hash: str
+    hash: str = ""
     model: str = ""
     settings: dict[str, Any] = field(default_factory=dict)
+    classes: int = 0
 
 
 @dataclass
 class Results:
     """All results of a study. `spectra` maps (path, variant) -> seed -> key of the weight -> figures.
 
-    `analyses` holds the findings of each variant of `analyse`.
+    `analyses` holds the findings of each variant of `analyse`; `galleries` maps (path, variant of `evaluate`) to
+    pictures, `calibrations` (path, variant) to seed -> key of the weight -> statistic -> value.
     """
 
     stages: dict[str, Stage] = field(default_factory=dict)
@@ -53,6 +59,8 @@ class Results:
     history: pd.DataFrame = field(default_factory=pd.DataFrame)
     spectra: dict[tuple[str, str], dict[str, dict[str, Any]]] = field(default_factory=dict)
     analyses: dict[str, Findings] = field(default_factory=dict)
+    galleries: dict[tuple[str, str], Gallery] = field(default_factory=dict)
+    calibrations: dict[tuple[str, str], dict[int, dict[str, dict[str, Floats]]]] = field(default_factory=dict)
 
     @property
     def evaluated(self) -> list[str]:
@@ -90,8 +98,8 @@ class Results:
         return [str(prefix) for prefix in self.recipes[path].prefixes() if str(prefix) in self.stages]
 
 
-def read_results(root: Path, files: Iterable[Path]) -> Results:
-    """Read the listed files; those of measures that a report does not show are passed over.
+def read_results(root: Path, files: Iterable[Path], calibrations: bool = False) -> Results:
+    """Read the listed files; `calibrations` (large, and not shown) are passed over unless they are asked for.
 
     Raises `PruneryError` naming a file that is missing, damaged, or outside of `root`.
     """
@@ -99,7 +107,7 @@ def read_results(root: Path, files: Iterable[Path]) -> Results:
     tables: dict[str, list[Row]] = {"replicas": [], "layers": [], "bench": [], "history": []}
     for file in files:
         measure, _, variant = file.stem.partition("=")
-        if file.suffix != ".json" or measure not in (*_READERS, "analyse"):
+        if measure not in (*_READERS, "analyse") or (measure == "calibrate" and not calibrations):
             continue
         if measure == "analyse":
             results.analyses[variant] = read_findings(file)
@@ -108,6 +116,7 @@ def read_results(root: Path, files: Iterable[Path]) -> Results:
         results.recipes.setdefault(path, _recipe(path))
         with _readable(file):
             _READERS[measure](file, path, variant, results, tables)
+    tables["replicas"].sort(key=lambda row: "test_accuracy" not in row)  # the first evaluation tells the accuracies
     for name, rows in tables.items():
         setattr(results, name, pd.DataFrame(rows))
     return results
@@ -162,7 +171,7 @@ def _load(file: Path) -> Any:
 def _read_model(file: Path, path: str, variant: str, results: Results, tables: dict[str, list[Row]]) -> None:
     record = _load(file)
     network = record.get("network", {})
-    made_as = network.get("model", ""), network.get("settings", {})
+    made_as = network.get("model", ""), network.get("settings", {}), network.get("spec", {}).get("classes", 0)
     results.stages[path] = Stage(record["provenance"], sha256(file), *made_as)
 
 
@@ -173,7 +182,10 @@ def _read_history(file: Path, path: str, variant: str, results: Results, tables:
 
 def _read_evaluate(file: Path, path: str, variant: str, results: Results, tables: dict[str, list[Row]]) -> None:
     place = recipe_columns(results.recipes[path]) | {"evaluate": variant}
-    for seed, figures in _load(file)["replicas"].items():
+    record = _load(file)
+    if "gallery" in record:
+        results.galleries[path, variant] = Gallery.model_validate(record["gallery"])
+    for seed, figures in record["replicas"].items():
         row = {**place, "seed": int(seed)}
         for name, value in figures.items():
             if name in ("validation", "test"):
@@ -209,7 +221,17 @@ def _read_spectral_fit(file: Path, path: str, variant: str, results: Results, ta
     results.spectra[path, variant] = _load(file)
 
 
+def _read_calibrate(file: Path, path: str, variant: str, results: Results, tables: dict[str, list[Row]]) -> None:
+    from prunery.measured import load_findings  # torch
+
+    results.calibrations[path, variant] = {
+        seed: {key: {name: value.double().numpy() for name, value in row.items()} for key, row in rows.items()}
+        for seed, rows in load_findings(file).items()
+    }
+
+
 _READERS = {
+    "calibrate": _read_calibrate,
     "model": _read_model,
     "history": _read_history,
     "evaluate": _read_evaluate,

@@ -81,8 +81,8 @@ class Line:
 
 
 def summarize(results: Results) -> list[Line]:
-    """A line for every evaluated recipe, by its first evaluation, in the order of the files."""
-    if results.replicas.empty:
+    """A line for every evaluated recipe, by its first evaluation that tells accuracies, in the order of the files."""
+    if "test_accuracy" not in results.replicas:
         return []
     variant = results.replicas.groupby("path", sort=False)["evaluate"].transform("first")
     grouped = results.replicas[results.replicas["evaluate"] == variant].groupby("path", sort=False)

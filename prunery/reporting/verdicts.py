@@ -11,7 +11,7 @@ import pandas as pd
 
 from prunery.reporting.cases import FAILS, HOLDS, NOT_TESTABLE, UNDECIDED, Case, MissingError, combine, held
 from prunery.reporting.claims import Claim
-from prunery.reporting.kinds import SEEDED, Difference, Pick, RankCorrelation, Threshold, Wilcoxon
+from prunery.reporting.kinds import TIMED, Difference, Pick, RankCorrelation, Threshold, Wilcoxon
 from prunery.reporting.quantified import judge_quantities, judge_quantity
 from prunery.reporting.results import Results
 from prunery.reporting.statistics import CONFIDENCE, Interval, clipped, mean_interval, rank_correlation, signed_rank
@@ -129,10 +129,10 @@ def _correlations(test: RankCorrelation, results: Results, base: str) -> Iterato
 def _judge_threshold(test: Threshold, results: Results) -> Iterator[Case]:
     for base in test.of.base:
         for recipe in test.of.recipes:
-            if test.metric in SEEDED:
-                yield _seeded_case(test, results, base, recipe)
-            else:
+            if test.metric in TIMED:
                 yield from _timed_cases(test, results, base, recipe)
+            else:
+                yield _seeded_case(test, results, base, recipe)
 
 
 def _seeded_case(test: Threshold, results: Results, base: str, recipe: str) -> Case:
