@@ -1,0 +1,172 @@
+"""Accuracy after channels are removed: our scores against torch-pruning's own pruner, at the same multiply-accumulates.
+
+VGG-11 and ResNet-18 are trained on a part of CIFAR-10 (`PRUNERY_DATA`). From each checkpoint torch-pruning removes
+channels by its group magnitude, globally and step by step, until 2, 3 and 5 times fewer MACs are left; ours are asked
+for exactly as many. All are tuned alike and compared on test data. Which of our candidates stands for us is decided on
+validation data, once per network and ratio. Differences are paired by seed, with 95 % t-intervals.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+import torch
+from common import Verdict, conclude_all, parser
+from scipy.stats import t as student
+from torch import nn
+
+from prunery.calibrate import calibrate
+from prunery.checkpoint import Checkpoint, Origin, Replica
+from prunery.data import Dataset, Spec
+from prunery.datafolder import data_folder
+from prunery.prune import prune
+from prunery.registry import registry
+from prunery.sizes import sizes
+from prunery.training import fit
+
+NETWORKS = {"vgg11": ("vgg", {}), "resnet18": ("timm", {"name": "resnet18"})}
+RATIOS = (2.0, 3.0, 5.0)
+CANDIDATES: dict[str, dict[str, Any]] = {
+    "taylor": {"score": "taylor", "scope": "global"},
+    "l2": {"score": "l2", "scope": "global"},
+}
+"""Settings of `prune=channels` that compete on validation data."""
+STEPS = 400
+"""torch-pruning takes so many steps from all channels to none; it stops on the way."""
+
+
+def method(stage: str, called: str, /, **settings: Any) -> Any:
+    return registry().configured(stage, called, settings)
+
+
+def train(network: nn.Module, dataset: Dataset, seed: int, epochs: int, rate: float) -> None:
+    """SGD with momentum and the published augmentation, in place."""
+    settings = {"optimizer": "sgd", "momentum": 0.9, "weight_decay": 5e-4, "crop_padding": 4, "horizontal_flip": True}
+    learner = method("finetune", "supervised", epochs=epochs, batch_size=64, learning_rate=rate, **settings)
+    fit(learner, {seed: network}, dataset, False, lambda _: None)
+
+
+@torch.no_grad()
+def accuracy(network: nn.Module, dataset: Dataset, split: str) -> float:
+    """Share of a split that is classified right, in percent."""
+    network.eval()
+    hits = sum(int((network(inputs).argmax(1) == labels).sum()) for inputs, labels in dataset.batches(split, 250))
+    return 100 * hits / len(dataset.split(split))
+
+
+def macs(network: nn.Module, spec: Spec) -> int:
+    counted: int = sizes(network, spec)["macs"]
+    return counted
+
+
+def theirs(network: nn.Module, spec: Spec, wanted: float) -> nn.Module:
+    """torch-pruning's group magnitude pruner, global, until at most the wanted MACs are left."""
+    import torch_pruning as tp
+
+    pruned, example = copy.deepcopy(network), torch.randn(1, *spec.shape)
+    last = [layer for layer in pruned.modules() if isinstance(layer, nn.Linear)][-1]
+    pruner = tp.pruner.BasePruner(
+        pruned, example, importance=tp.importance.GroupMagnitudeImportance(p=2), global_pruning=True,
+        pruning_ratio=1.0, iterative_steps=STEPS, ignored_layers=[last],
+    )  # fmt: skip
+    for _ in range(STEPS):
+        if macs(pruned, spec) <= wanted:
+            return pruned
+        pruner.step()
+    raise RuntimeError(f"torch-pruning left {macs(pruned, spec)} MACs, {wanted:.0f} were wanted")
+
+
+def ours(checkpoint: Checkpoint, dataset: Dataset, wanted: int, candidate: dict[str, Any]) -> nn.Module:
+    """`prune=channels` with the share of MACs that leaves as many as wanted."""
+    share = 1 - wanted / macs(checkpoint.networks[0], dataset.spec)
+    pruner = method("prune", "channels", target="macs", share=share, **candidate)
+    measured: dict[int, dict[str, Any]] = {seed: {} for seed in checkpoint.seeds}
+    for need in pruner.needs():
+        stage, _, name = need.partition("=")
+        for seed, rows in calibrate(method(stage, name), checkpoint, dataset).items():
+            measured[seed][name] = rows
+    return next(iter(prune(pruner, checkpoint, measured).values())).network
+
+
+def dense(name: str, dataset: Dataset, seed: int, epochs: int) -> Checkpoint:
+    """A trained network."""
+    model, settings = NETWORKS[name]
+    architecture = method("model", model, **settings)
+    torch.manual_seed(seed)
+    network = architecture.create(dataset.spec)
+    train(network, dataset, seed, epochs, 0.02)
+    return Checkpoint(Origin(*architecture.origin(), dataset.spec), {seed: Replica(network)})
+
+
+def one_seed(name: str, dataset: Dataset, seed: int, epochs: int, tune: int) -> list[dict[str, Any]]:
+    """Every pruner at every ratio from one checkpoint; a row each, printed as it comes."""
+    checkpoint, rows = dense(name, dataset, seed, epochs), []
+    network, spec = checkpoint.networks[0], dataset.spec
+    full = macs(network, spec)
+    print(f"{name}, seed {seed}: {accuracy(network, dataset, 'test'):.1f} % dense", flush=True)
+    for ratio in RATIOS:
+        rival = theirs(network, spec, full / ratio)
+        made = {"torch-pruning": rival}
+        made |= {key: ours(checkpoint, dataset, macs(rival, spec), each) for key, each in CANDIDATES.items()}
+        for who, pruned in made.items():
+            row: dict[str, Any] = {"network": name, "seed": seed, "ratio": ratio, "who": who}
+            row |= {"macs": macs(pruned, spec), "before": accuracy(pruned, dataset, "test")}
+            train(pruned, dataset, seed, tune, 0.01)
+            row |= {split: accuracy(pruned, dataset, split) for split in ("validation", "test")}
+            print("  {who:14} {ratio:g}x  {macs:,} MACs  {before:.1f} % to {test:.1f} %".format(**row), flush=True)
+            rows.append(row)
+    return rows
+
+
+def compared(rows: list[dict[str, Any]], name: str, ratio: float) -> dict[str, Any]:
+    """Our best candidate on validation data against torch-pruning on test data."""
+
+    def figures(who: str, split: str) -> np.ndarray:
+        chosen = [row for row in rows if (row["network"], row["ratio"], row["who"]) == (name, ratio, who)]
+        return np.array([row[split] for row in sorted(chosen, key=lambda row: row["seed"])])
+
+    best = max(CANDIDATES, key=lambda who: figures(who, "validation").mean())
+    apart = figures(best, "test") - figures("torch-pruning", "test")
+    count = len(apart)
+    reach = student.ppf(0.975, count - 1) * apart.std(ddof=1) / count**0.5 if count > 1 else float("inf")
+    found = {"network": name, "ratio": ratio, "candidate": best, "ours": float(figures(best, "test").mean())}
+    found |= {"theirs": float(figures("torch-pruning", "test").mean()), "difference": float(apart.mean())}
+    return found | {"low": float(apart.mean() - reach), "high": float(apart.mean() + reach), "seeds": count}
+
+
+def main() -> None:
+    command = parser(__doc__)
+    command.add_argument("--seeds", type=int, default=3, metavar="N")
+    command.add_argument("--images", type=int, default=2000, metavar="N", help="training images")
+    command.add_argument("--epochs", type=int, default=15, metavar="N", help="epochs of the dense network")
+    command.add_argument("--tune", type=int, default=4, metavar="N", help="epochs of every pruned network")
+    command.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
+    command.add_argument("--threads", type=int, default=2, metavar="N")
+    told = command.parse_args()
+    torch.set_num_threads(told.threads)
+    source = method("data", "cifar10", train_limit=told.images, test_limit=2000)
+    dataset = source.load(data_folder(None))
+    rows = [
+        row
+        for name in told.networks
+        for seed in range(told.seeds)
+        for row in one_seed(name, dataset, seed, told.epochs, told.tune)
+    ]
+    table = [compared(rows, name, ratio) for name in told.networks for ratio in RATIOS]
+    for line in table:
+        print(
+            "{network} {ratio:g}x: {candidate} {ours:.1f} %, torch-pruning {theirs:.1f} %, "
+            "{difference:+.1f} [{low:+.1f}, {high:+.1f}]".format(**line)
+        )
+    differences = [line["difference"] for line in table]
+    verdicts = [
+        Verdict("channel_pruning, least difference", round(min(differences), 2), 0.0, unit=" points"),
+        Verdict("channel_pruning, mean difference", round(float(np.mean(differences)), 2), 0.0, unit=" points"),
+    ]
+    conclude_all(verdicts, {"table": table, "rows": rows}, told.json)
+
+
+if __name__ == "__main__":
+    main()
