@@ -72,10 +72,14 @@ class Run:
         """The grid, as the ensemble has it."""
         return [(member, seed) for seed in self.seeds for member in self.members]
 
+    @property
+    def done(self) -> float:
+        """The share of all steps that is done with the present one."""
+        return (self.step + 1) / (self.settings.epochs * len(self.batches.sizes))
+
     def run(self) -> None:
         """Train to the end and write the weights back into the networks."""
-        if self.teacher is not None and not self.batches.augmented:
-            self.teacher.prepare(self.task.dataset, self.settings.batch_size)
+        self._prepare()
         self.ensemble.mask_weights()
         self.ensemble.remember(range(len(self.ensemble)))
         with self._own_noise():
@@ -84,6 +88,11 @@ class Run:
                 if not self.going:
                     break
         self.ensemble.write_back()
+
+    def _prepare(self) -> None:
+        """Let the teacher speak once for all epochs, where each shows the same inputs."""
+        if self.teacher is not None and not self.batches.augmented:
+            self.teacher.prepare(self.task.dataset, self.settings.batch_size)
 
     @contextmanager
     def _own_noise(self) -> Iterator[None]:
@@ -115,18 +124,27 @@ class Run:
         """One step of the optimizer; logits and losses, detached."""
         self.rate = learning_rate(self.settings, self.step, len(self.batches.sizes))
         set_rate(self.optimizer, self.rate)
-        teacher = None if self.teacher is None else self.teacher.logits(batch)
-        logits = self._logits(batch.inputs)
-        losses = self.task.learner.loss(logits, labels, teacher)
+        logits, losses = self._losses(batch, labels)
         self.optimizer.zero_grad()
         losses.sum().backward()
         self.ensemble.mask_gradients()
         if self.settings.clip_norm is not None:
-            self.ensemble.clip_gradients(self.settings.clip_norm)
+            self._clip(self.settings.clip_norm)
         self.optimizer.step()
         self.ensemble.mask_weights()
         self.step += 1
         return logits.detach(), losses.detach()
+
+    def _losses(
+        self, batch: Batch, labels: Int[Tensor, "replicas batch"]
+    ) -> tuple[Float[Tensor, "replicas batch classes"], Float[Tensor, " replicas"]]:
+        """Logits, and the mean loss of each replica."""
+        teacher = None if self.teacher is None else self.teacher.logits(batch)
+        logits = self._logits(batch.inputs)
+        return logits, self.task.learner.loss_at(self.done, logits, labels, teacher)
+
+    def _clip(self, limit: float) -> None:
+        self.ensemble.clip_gradients(limit)
 
     def _logits(self, inputs: Float[Tensor, "seeds batch ..."]) -> Float[Tensor, "replicas batch classes"]:
         with mixed_precision(self.settings.precision, self.task.device):

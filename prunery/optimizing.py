@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,21 +17,32 @@ from prunery.trainsettings import TrainingSettings
 
 def make_optimizer(ensemble: Ensemble, settings: TrainingSettings) -> Optimizer:
     """The optimizer of an ensemble; fused kernels, so that a step costs a few calls whatever the number of tensors."""
-    decayed: list[Tensor] = []
-    exempt: list[Tensor] = []
-    for value in ensemble.trainable.values():
-        vector = ensemble.by_replica(value).dim() <= 2
-        (exempt if vector and not settings.decay_vectors else decayed).append(value)
-    groups = [
-        {"params": decayed, "weight_decay": settings.weight_decay},
-        {"params": exempt, "weight_decay": 0.0},
-    ]
-    groups = [group for group in groups if group["params"]]
+    values = ensemble.trainable.values()
+    groups = _groups(((value, ensemble.by_replica(value).dim() <= 2) for value in values), settings)
     if settings.optimizer == "sgd":
         nesterov = settings.nesterov and settings.momentum > 0
         return SGD(groups, settings.learning_rate, momentum=settings.momentum, nesterov=nesterov, fused=True)
     kind = {"adam": Adam, "adamw": AdamW}[settings.optimizer]
     return kind(groups, settings.learning_rate, fused=True)
+
+
+def add_parameters(optimizer: Optimizer, parameters: Iterable[Tensor], settings: TrainingSettings) -> None:
+    """Train more parameters, of layers beside one network, by the same rules."""
+    for group in _groups(((value, value.dim() <= 1) for value in parameters), settings):
+        optimizer.add_param_group(group)
+
+
+def _groups(values: Iterable[tuple[Tensor, bool]], settings: TrainingSettings) -> list[dict[str, Any]]:
+    """Parameters, each with whether it has one axis, by their decay."""
+    decayed: list[Tensor] = []
+    exempt: list[Tensor] = []
+    for value, vector in values:
+        (exempt if vector and not settings.decay_vectors else decayed).append(value)
+    groups: list[dict[str, Any]] = [
+        {"params": decayed, "weight_decay": settings.weight_decay},
+        {"params": exempt, "weight_decay": 0.0},
+    ]
+    return [group for group in groups if group["params"]]
 
 
 def set_rate(optimizer: Optimizer, rate: float) -> None:

@@ -30,6 +30,12 @@ class Teacher:
     def __len__(self) -> int:
         return sum(map(len, self.ensembles))
 
+    @property
+    def network(self) -> nn.Module:
+        """The only one there is."""
+        ((network,),) = (ensemble.networks for ensemble in self.ensembles)
+        return network
+
     def keep(self, rows: Sequence[int]) -> None:
         """Go on with the teachers of these replicas."""
         if self.shared:

@@ -14,14 +14,16 @@ from typing import Any
 import torch
 from torch import nn
 
+from prunery.accompanied import AccompaniedRun
 from prunery.contract import Learner
 from prunery.data import Dataset
 from prunery.epochs import Replica, Run, Task
 from prunery.errors import PruneryError
 from prunery.history import Epochs, History, Progress
-from prunery.layers import integer_layers
+from prunery.layers import quantized_layers
 from prunery.network import device as default_device
 from prunery.programs import Program, programs
+from prunery.taught import FeatureLearner
 from prunery.teacher import Teacher
 
 
@@ -68,6 +70,7 @@ def fit_shapes(
     """
     for network in (network for shape in shapes for network in shape.values()):
         _check_trainable(network)
+    batched = batched and not isinstance(learner, FeatureLearner)
     task = Task(learner, dataset, progress, device or default_device())
     history: dict[Replica, Epochs] = {}
     diverged: dict[Replica, int] = {}
@@ -76,7 +79,7 @@ def fit_shapes(
         teacher = None
         if teachers is not None:
             teacher = Teacher([teachers[seed] for seed in program.seeds], batched, task.device)
-        run = Run(task, program, teacher, _title(program, len(history), total))
+        run = _run(task, program, teacher, _title(program, len(history), total))
         run.run()
         history |= run.history
         diverged |= run.diverged
@@ -89,6 +92,14 @@ def fit_shapes(
         )
         for number, shape in enumerate(shapes)
     ]
+
+
+def _run(task: Task, program: Program, teacher: Teacher | None, title: str) -> Run:
+    """The loop that a learner wants."""
+    if not isinstance(task.learner, FeatureLearner):
+        return Run(task, program, teacher, title)
+    assert teacher is not None
+    return AccompaniedRun(task, program, teacher, title)
 
 
 def _title(program: Program, done: int, total: int) -> str:
@@ -109,7 +120,7 @@ def _lost(learner: Learner, first: Replica, diverged: dict[Replica, int]) -> str
 
 
 def _check_trainable(network: nn.Module) -> None:
-    for key, _ in integer_layers(network):
-        raise PruneryError(f"{key} holds integers and cannot be trained: put 'quantize' after training in the recipe")
+    for key, _ in quantized_layers(network):
+        raise PruneryError(f"{key} is quantized and cannot be trained: put 'quantize' after training in the recipe")
     if not any(value.requires_grad for value in network.parameters()):
         raise PruneryError("the network has no parameter that can be trained: choose another model")

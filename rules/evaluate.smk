@@ -1,10 +1,11 @@
-# Measures accuracy, agreement with the dense network, and sizes.
+# Measures accuracy, agreement with the dense network and with a teacher, and sizes.
 
 
 rule evaluate:
     input:
         network=f"{ROOT}/{{folder}}/model.json",
         dense=study.dense,
+        teacher=study.compared,
         data=study.data,
     output:
         measured=f"{ROOT}/{{folder}}/evaluate={{evaluate}}.json",

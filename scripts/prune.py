@@ -1,4 +1,4 @@
-"""Rule prune: a network and its measurements in, the same network with masks out."""
+"""Rule prune: a network and its measurements in, the same network with masks, or without some channels, out."""
 
 from prunery.job import current
 from prunery.prune import prune

@@ -100,5 +100,5 @@ def test_quantized_networks_are_refused():
         edit = integers_edit(["5.weight"])
         replay(replica.network, [edit])
         replica.edits.append(edit)
-    with pytest.raises(PruneryError, match=r"5\.weight holds integers and cannot be trained: put 'quantize' after"):
+    with pytest.raises(PruneryError, match=r"5\.weight is quantized and cannot be trained: put 'quantize' after"):
         finetuned(parent)

@@ -7,17 +7,16 @@ from typing import TYPE_CHECKING, final
 from pydantic import Field
 
 from prunery import Learner, hookimpl
-from prunery.trainsettings import TrainingSettings
+from prunery.taught import TaughtSettings
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
     from torch import Tensor
 
 
-class KdSettings(TrainingSettings):
+class KdSettings(TaughtSettings):
     """Settings of distillation, beside those of training."""
 
-    teacher: str = Field("dense", description="dense = the network the recipe started from, or the name of a base")
     temperature: float = Field(2.0, gt=0, description="by which both networks' logits are divided")
     weight: float = Field(0.5, ge=0, le=1, description="share of the labels in the loss; the rest is the teacher's")
 
@@ -38,9 +37,8 @@ class Kd(Learner):
         teacher: Float[Tensor, "replicas batch classes"] | None,
     ) -> Float[Tensor, " replicas"]:
         """weight * cross-entropy + (1 - weight) * T^2 * KL(teacher || student), the mean of each replica's batch."""
+        from prunery.divergence import divergence
         from prunery.losses import cross_entropy
-
-        from .core import divergence
 
         assert teacher is not None
         chosen = self.settings

@@ -6,8 +6,8 @@ import math
 
 import pytest
 import torch
-from prunery_plugins.distill.kd.core import divergence
 
+from prunery.divergence import divergence
 from prunery.registry import registry
 
 

@@ -1,4 +1,4 @@
-"""Accuracy, loss and agreement with the dense network."""
+"""Accuracy, loss, and how the predictions differ from the dense network's."""
 
 from __future__ import annotations
 
@@ -26,11 +26,13 @@ class Standard(Evaluator):
 
     name = "standard"
     Settings = StandardSettings
+    compares = ("agreement", "divergence")
 
     def figures(
         self, network: nn.Module, dense: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]
     ) -> dict[str, float]:
-        """`accuracy` and `agreement` (shares of the samples, 0 to 1), `loss` (mean cross-entropy, nats), `samples`."""
+        """`accuracy` and `agreement` (shares of the samples, 0 to 1), `loss` (mean cross-entropy, nats), `divergence`
+        (mean KL of the dense network's predictions to these, nats), `samples`."""
         from .core import figures
 
         return figures(network, dense, batches)

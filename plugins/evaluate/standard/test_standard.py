@@ -40,9 +40,16 @@ def test_figures_by_hand():
     batches = [(torch.tensor([0, 1]), labels[:2]), (torch.tensor([2]), labels[2:])]
     found = figures(network, dense, batches)
     loss = (math.log(1 + math.exp(-2)) + math.log(1 + math.exp(-1)) + math.log(1 + math.exp(3))) / 3
+    distance = sum(_kl(row, other) for row, other in zip(dense.rows.tolist(), network.rows.tolist(), strict=True)) / 3
     assert found == {
-        "accuracy": 2 / 3, "loss": pytest.approx(loss), "agreement": 2 / 3, "samples": 3,
+        "accuracy": 2 / 3, "loss": pytest.approx(loss), "agreement": 2 / 3, "divergence": pytest.approx(distance),
+        "samples": 3,
     }  # fmt: skip
+
+
+def _kl(teacher, student):
+    p, q = ([math.exp(value) / sum(map(math.exp, row)) for value in row] for row in (teacher, student))
+    return sum(a * math.log(a / b) for a, b in zip(p, q, strict=True))
 
 
 def _dataset():
@@ -84,8 +91,8 @@ def test_the_batch_size_does_not_show(tmp_path):
     dense, other, data = _checkpoint(tmp_path / "a", (0,)), _checkpoint(tmp_path / "b", (0,)), _dataset()
     small, large = (evaluate(method(batch=size), other, dense, data)["replicas"]["0"] for size in (1, 64))
     for split in ("validation", "test"):
-        loss = large[split].pop("loss")
-        assert small[split].pop("loss") == pytest.approx(loss, rel=1e-6)
+        for name in ("loss", "divergence"):
+            assert small[split].pop(name) == pytest.approx(large[split].pop(name), rel=1e-6)
         assert small[split] == large[split]
 
 
@@ -93,6 +100,21 @@ def test_a_dense_network_agrees_with_itself(tmp_path):
     dense = _checkpoint(tmp_path / "a", (0,))
     row = evaluate(method(), dense, load_checkpoint(tmp_path / "a"), _dataset())["replicas"]["0"]
     assert row["validation"]["agreement"] == row["test"]["agreement"] == 1.0
+    assert row["validation"]["divergence"] == row["test"]["divergence"] == 0.0
+
+
+def test_a_student_is_compared_with_its_teacher_too(tmp_path):
+    dense, student = _checkpoint(tmp_path / "a", (0, 1)), _checkpoint(tmp_path / "b", (0, 1))
+    teacher, data = _checkpoint(tmp_path / "c", (1,)), _dataset()
+    found = evaluate(method(), student, dense, data, teacher=teacher)["replicas"]["0"]["test"]
+    batches = [(data.network_inputs(data.test.inputs), data.test.labels)]
+    with torch.no_grad():
+        wanted = figures(student.networks[0], teacher.networks[0], batches)
+    assert found["teacher_divergence"] == pytest.approx(wanted["divergence"], rel=1e-6)
+    assert found["teacher_agreement"] == wanted["agreement"]
+    assert found["divergence"] != pytest.approx(found["teacher_divergence"], rel=0.01)
+    own = evaluate(method(), student, dense, data, teacher=dense)["replicas"]["1"]["test"]
+    assert own["teacher_divergence"] == own["divergence"] > 0
 
 
 def test_mistakes_are_named(tmp_path):

@@ -1,8 +1,9 @@
-"""VGG-11: the published counts, names and values."""
+"""VGG: the published counts, names and values."""
 
 import pytest
 import torch
 from torch import nn
+from torchvision.models import get_model
 
 from prunery.data import Spec
 from prunery.errors import PruneryError
@@ -14,7 +15,7 @@ CIFAR = Spec("image", (3, 32, 32), 10)
 
 
 def model(**settings):
-    return registry().configured("model", "vgg11", settings)
+    return registry().configured("model", "vgg", settings)
 
 
 def test_cifar_counts_and_names():
@@ -25,6 +26,33 @@ def test_cifar_counts_and_names():
     assert figures["bits"] / 8 / 2**20 == pytest.approx(37.24, abs=0.005)
     convs = [f"features.{n}.weight" for n in (0, 4, 8, 11, 15, 18, 22, 25)]
     assert list(weights(network)) == convs + [f"classifier.{n}.weight" for n in (0, 3, 6)]
+
+
+@pytest.mark.parametrize(
+    ("depth", "parameters", "macs"),
+    [
+        (13, 9_941_322, 228_791_296),
+        (16, 15_253_578, 313_725_952),
+        (19, 20_565_834, 398_660_608),
+    ],
+)
+def test_deeper_ones_count_as_published(depth, parameters, macs):
+    network = model(depth=depth, init="torch").build(CIFAR)
+    figures = sizes(network, CIFAR)
+    assert (figures["parameters"], figures["macs"]) == (parameters, macs)
+    assert len(weights(network)) == depth
+
+
+@pytest.mark.parametrize("depth", [11, 13, 16, 19])
+def test_keys_and_shapes_are_those_of_torchvision(depth):
+    with torch.device("meta"):
+        small = model(depth=depth, init="torch").build(CIFAR)
+        large = model(depth=depth, init="torch", variant="imagenet").build(Spec("image", (3, 224, 224), 1000))
+        theirs, normed = (get_model(f"vgg{depth}{kind}", init_weights=False) for kind in ("", "_bn"))
+    assert [(k, v.shape) for k, v in large.state_dict().items()] == [
+        (k, v.shape) for k, v in theirs.state_dict().items()
+    ]
+    assert list(small.features.state_dict()) == list(normed.features.state_dict())
 
 
 def test_published_profile_prunes_the_published_share():

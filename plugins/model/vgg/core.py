@@ -1,4 +1,4 @@
-"""The layers of VGG-11, numbered as in torchvision."""
+"""The layers of VGG networks, numbered as in torchvision."""
 
 from __future__ import annotations
 
@@ -7,22 +7,23 @@ from torch import Tensor, nn
 
 from prunery import PruneryError
 
-POOL = None
-PLAN = (64, POOL, 128, POOL, 256, 256, POOL, 512, 512, POOL, 512, 512, POOL)
-"""Output channels of each convolution, and the five pools."""
+WIDTHS = (64, 128, 256, 512, 512)
+"""Output channels of the convolutions in each of the five blocks; a pool ends a block."""
+BLOCKS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
+"""Convolutions in each block, by the number of layers with weights (Simonyan and Zisserman 2015, table 1)."""
 
 
-class Vgg11Network(nn.Module):
+class VggNetwork(nn.Module):
     """Images `[B, C, H, W]` to logits.
 
     `cifar`: a batch norm behind every convolution, global average pool, head 512-512-classes.
     `imagenet`: no batch norm, pool to 7 x 7, head 4096-4096-classes.
     """
 
-    def __init__(self, channels: int, classes: int, variant: str, dropout: float) -> None:
+    def __init__(self, channels: int, classes: int, depth: int, variant: str, dropout: float) -> None:
         super().__init__()
         small = variant == "cifar"
-        self.features = nn.Sequential(*_features(channels, normed=small))
+        self.features = nn.Sequential(*_features(channels, BLOCKS[depth], normed=small))
         self.avgpool = nn.AdaptiveAvgPool2d(1 if small else 7)
         inputs, hidden = (512, 512) if small else (512 * 7 * 7, 4096)
         self.classifier = nn.Sequential(
@@ -36,15 +37,14 @@ class Vgg11Network(nn.Module):
         return self.classifier(self.avgpool(self.features(images)).flatten(1))
 
 
-def _features(channels: int, normed: bool) -> list[nn.Module]:
+def _features(channels: int, blocks: tuple[int, ...], normed: bool) -> list[nn.Module]:
     layers: list[nn.Module] = []
-    for width in PLAN:
-        if width is POOL:
-            layers.append(nn.MaxPool2d(2))
-            continue
-        norm = [nn.BatchNorm2d(width)] if normed else []
-        layers += [nn.Conv2d(channels, width, 3, padding=1), *norm, nn.ReLU()]
-        channels = width
+    for width, count in zip(WIDTHS, blocks, strict=True):
+        for _ in range(count):
+            norm = [nn.BatchNorm2d(width)] if normed else []
+            layers += [nn.Conv2d(channels, width, 3, padding=1), *norm, nn.ReLU()]
+            channels = width
+        layers.append(nn.MaxPool2d(2))
     return layers
 
 
@@ -59,13 +59,14 @@ def initialise(network: nn.Module) -> None:
             nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
 
 
-def imagenet_weights() -> dict[str, Tensor]:
-    """torchvision's VGG-11 trained on ImageNet (507 MB). Raises `PruneryError` if it cannot be had."""
-    from torchvision.models import VGG11_Weights
+def imagenet_weights(depth: int) -> dict[str, Tensor]:
+    """torchvision's VGG trained on ImageNet (0.5 GB). Raises `PruneryError` if it cannot be had."""
+    from torchvision.models import get_model_weights
 
+    weights = get_model_weights(f"vgg{depth}")["IMAGENET1K_V1"]
     try:
-        return dict(VGG11_Weights.IMAGENET1K_V1.get_state_dict(progress=False, check_hash=True, weights_only=True))
+        return dict(weights.get_state_dict(progress=False, check_hash=True, weights_only=True))
     except (OSError, RuntimeError) as error:
         raise PruneryError(
-            f"model 'vgg11': torchvision's weights cannot be fetched ({error}): connect once, or set pretrained: false"
+            f"model 'vgg': torchvision's weights cannot be fetched ({error}): connect once, or set pretrained: false"
         ) from error

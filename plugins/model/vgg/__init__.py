@@ -1,4 +1,4 @@
-"""VGG-11: with batch norm for images of 32 pixels, or as published for 224."""
+"""VGG networks of four depths: with batch norm for images of 32 pixels, or as published for 224."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from prunery.data import Spec
 
 
-class Vgg11Settings(Settings):
-    """Settings of VGG-11."""
+class VggSettings(Settings):
+    """Settings of a VGG network."""
 
+    depth: Literal[11, 13, 16, 19] = Field(11, description="layers with weights: 11, 13, 16 or 19")
     variant: Literal["cifar", "imagenet"] = Field(
         "cifar", description="cifar: batch norm, average pool, 512-wide head; imagenet: no batch norm, 4096-wide head"
     )
@@ -30,32 +31,33 @@ class Vgg11Settings(Settings):
     )
 
     @model_validator(mode="after")
-    def _published(self) -> Vgg11Settings:
+    def _published(self) -> VggSettings:
         if self.pretrained and self.variant != "imagenet":
             raise ValueError("pretrained weights exist for variant imagenet only")
         return self
 
 
 @final
-class Vgg11(Architecture):
-    """Eight 3x3 convolutions with five pools, three linear layers; modules `features.N` and `classifier.N`."""
+class Vgg(Architecture):
+    """8 to 16 convolutions of 3x3 with five pools, three linear layers; modules `features.N` and `classifier.N`."""
 
-    name = "vgg11"
-    Settings = Vgg11Settings
+    name = "vgg"
+    Settings = VggSettings
 
     def build(self, spec: Spec) -> nn.Module:
         """The network for images of at least 32 x 32 pixels."""
         from prunery.architectures import image_shape
 
-        from .core import Vgg11Network, initialise
+        from .core import VggNetwork, initialise
 
         shape = image_shape(spec, self.name)
         if min(shape[1:]) < 32:
             raise PruneryError(
-                f"model 'vgg11': five pools want images of 32 pixels or more, not {list(shape)}: resize the data"
+                f"model 'vgg': five pools want images of 32 pixels or more, not {list(shape)}: resize the data"
             )
-        network = Vgg11Network(shape[0], spec.classes, self.settings.variant, self.settings.dropout)
-        if self.settings.init == "kaiming":
+        chosen = self.settings
+        network = VggNetwork(shape[0], spec.classes, chosen.depth, chosen.variant, chosen.dropout)
+        if chosen.init == "kaiming":
             initialise(network)
         return network
 
@@ -67,11 +69,12 @@ class Vgg11(Architecture):
 
             from .core import imagenet_weights
 
-            fill(network, imagenet_weights(), "torchvision's VGG-11", fresh=("classifier.6.*",))
+            depth = self.settings.depth
+            fill(network, imagenet_weights(depth), f"torchvision's VGG-{depth}", fresh=("classifier.6.*",))
         return network
 
 
 @hookimpl
 def register_methods() -> list[type]:
     """The methods of this plugin."""
-    return [Vgg11]
+    return [Vgg]

@@ -1,4 +1,4 @@
-"""The distance of a student's softened predictions from a teacher's."""
+"""How far one network's predictions lie from another's."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 def divergence(
     student: Float[Tensor, "replicas batch classes"],
     teacher: Float[Tensor, "replicas batch classes"],
-    temperature: float,
+    temperature: float = 1.0,
 ) -> Float[Tensor, " replicas"]:
     """T^2 KL(softmax(teacher / T) || softmax(student / T)), the mean over each replica's batch, in nats.
 
