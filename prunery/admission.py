@@ -54,7 +54,8 @@ def _check_place(method: Any) -> None:
 def _check_attributes(method: type[Method]) -> None:
     if inspect.isabstract(method):
         lacking = ", ".join(sorted(method.__abstractmethods__))
-        raise PruneryError(f"it lacks {lacking}: define what {BASES[method.stage].__name__} asks for")
+        contract = next(base for base in method.__mro__ if base.__module__.startswith("prunery."))
+        raise PruneryError(f"it lacks {lacking}: define what {contract.__name__} asks for")
     for name in TEXTS:
         value = getattr(method, name)
         if not isinstance(value, tuple) or not all(isinstance(each, str) for each in value):

@@ -15,4 +15,4 @@ def analyse(method: Analyser, root: Path, files: Iterable[Path]) -> dict[str, An
 
     Raises `PruneryError` naming a file that is missing or damaged, or what the method cannot work with.
     """
-    return method.analyse(read_results(root, files)).model_dump(mode="json")
+    return method.analyse(read_results(root, files, calibrations=True)).model_dump(mode="json")

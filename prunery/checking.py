@@ -9,12 +9,12 @@ from typing import Any
 
 from prunery.composition import check_order
 from prunery.config import Base, Study, told_as
-from prunery.contract import BASES, MEASURES, Method
+from prunery.contract import AUXILIARY, BASES, MEASURES, Method
 from prunery.errors import PruneryError, cut, unknown
 from prunery.recipe import LONGEST_NAME, NAME, Recipe, Step, parse_seeds
 from prunery.registry import Registry
 
-RULES = (*(stage for stage in BASES if stage not in ("model", "backend")), "report")
+RULES = (*(stage for stage in BASES if stage not in ("model", *AUXILIARY)), "report")
 """The rules whose jobs `threads` may set."""
 
 
@@ -36,7 +36,7 @@ def check_study(study: Study, registry: Registry) -> list[Recipe]:
         if name not in RULES:
             raise PruneryError(f"threads: {unknown('rule', name, RULES)}")
     for stage in BASES:
-        for name in {} if stage == "backend" else study.variants(stage):
+        for name in {} if stage in AUXILIARY else study.variants(stage):
             _check_name(f"{stage}.{name}", name)
             _check_method(study, registry, stage, name)
     for name, base in study.bases.items():
@@ -52,7 +52,9 @@ def check_study(study: Study, registry: Registry) -> list[Recipe]:
     _check_floors(study, recipes)
     for name in study.measures.analyse:
         with told_as(f"measures.analyse: {name}"):
-            analysed(study, study.method(registry, "analyse", name), recipes)
+            method = study.method(registry, "analyse", name)
+            analysed(study, method, recipes)
+            measured(study, registry, method, recipes)
     return recipes
 
 
@@ -65,6 +67,21 @@ def analysed(study: Study, method: Any, recipes: list[Recipe]) -> list[Recipe]:
     for recipe in found:
         if recipe not in evaluated:
             raise PruneryError(f"it reads {cut(str(recipe))}, which the study does not make: list it under recipes")
+    return found
+
+
+def measured(study: Study, registry: Registry, method: Any, recipes: list[Recipe]) -> list[tuple[Recipe, str, str]]:
+    """Recipe, stage and variant of the other measures that an analysis reads; the same for one that is no measure."""
+    evaluated = {prefix for recipe in recipes for prefix in recipe.prefixes()}
+    found = []
+    for text in method.measures():
+        spelled, _, measure = text.rpartition("/")
+        stage, _, variant = measure.partition("=")
+        _check_need(study, registry, measure)
+        for recipe in study.written_out([spelled]):
+            if recipe not in evaluated:
+                raise PruneryError(f"it reads {cut(text)}, whose recipe the study does not make: list it under recipes")
+            found.append((recipe, stage, variant))
     return found
 
 
@@ -146,6 +163,6 @@ def _check_teacher(study: Study, registry: Registry, method: Method, students: t
 
 
 def _teacher_of(method: Method) -> str | None:
-    """The recipe a student learns from; none where that is the recipe's own dense network."""
-    teacher: str = getattr(method.settings, "teacher", "dense") if method.stage == "distill" else "dense"
+    """The recipe a student learns from or is compared with; none where that is the recipe's own dense network."""
+    teacher: str | None = getattr(method.settings, "teacher", None) if method.stage == "distill" else None
     return None if teacher == "dense" else teacher

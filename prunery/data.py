@@ -64,6 +64,16 @@ class Split:
         """The first `count` samples (all if there are fewer)."""
         return Split(self.inputs[:count], self.labels[:count])
 
+    def drawn(self, count: int, seed: int) -> Split:
+        """`count` samples drawn at random (all if there are fewer), in stored order.
+
+        Not the head: image folders are stored class by class, so their head shows a class or two.
+        """
+        if count >= len(self):
+            return self
+        index = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))[:count].sort().values
+        return Split(self.inputs[index], self.labels[index])
+
 
 @dataclass(frozen=True)
 class Dataset:

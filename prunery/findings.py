@@ -1,4 +1,5 @@
-"""What an analysis of a study found: sentences, tables, figures, quantities that claims may test. Imports no torch."""
+"""What measures find beside figures: of a study sentences, tables, charts and quantities that claims may test; of a
+network, pictures. Imports no torch."""
 
 from __future__ import annotations
 
@@ -77,6 +78,30 @@ class Findings(_Strict):
     tables: list[Table] = []
     figures: list[Chart] = []
     quantities: dict[str, Quantity] = {}
+
+
+class Picture(_Strict):
+    """An image as the base64 text of a PNG file."""
+
+    title: str
+    png: str
+
+
+class Sample(_Strict):
+    """Pictures of one sample: those that all networks of a base share, and those of one network, with what is told."""
+
+    caption: str
+    shared: list[Picture] = []
+    own: list[Picture] = []
+    told: str = ""
+
+
+class Gallery(_Strict):
+    """Pictures of a network. Those of one base stand side by side, sample by sample."""
+
+    title: str = Field(min_length=1)
+    about: str = ""
+    samples: list[Sample] = []
 
 
 def read_findings(path: Path) -> Findings:

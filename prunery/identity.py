@@ -64,11 +64,12 @@ def check_unedited(told: Mapping[str, Any], registry: Registry, scripts: Path, s
     parts = [(kind, told[kind]) for kind in ("model",) if kind in told]
     parts += [("backend", part) for part in told.get("backends", ())]
     parts += [(stage, told)] if "method" in told else []
-    own = {file for kind, part in parts for file in own_files(registry.get(kind, part["method"]))}
+    methods = [registry.configured(kind, part["method"], part["settings"]) for kind, part in parts]
+    used = [registry.get(*called) for method in methods for called in method.uses()]
+    own = {file for kind in (*map(type, methods), *used) for file in own_files(kind)}
     if all(file.stat().st_ctime < since for file in (*PACKAGE.rglob("*.py"), *scripts.glob("*.py"), *own)):
         return
     code = report_code(scripts) if stage == "report" else stage_code(stage, scripts)
-    methods = [registry.configured(kind, part["method"], part["settings"]) for kind, part in parts]
     found = [identity(registry, method)["fingerprint"] for method in methods]
     if [code, *found] != [told["code"], *(part["fingerprint"] for _, part in parts)]:
         raise PruneryError("its code was edited while this run was under way: run again")

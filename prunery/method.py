@@ -71,11 +71,23 @@ class Method(ABC):
 
     def __init__(self, settings: Any = None) -> None:
         self.settings: Any = settings if settings is not None else self.Settings()
+        self.registry: Any = None
+        """Where it was looked up; none if it was made directly."""
 
     def needs(self) -> tuple[str, ...]:
         """Measurements of the parent network this method reads, such as `("calibrate=activations",)`."""
         return ()
 
+    def promises(self) -> tuple[str, ...]:
+        """What must have changed under these settings; `changes` unless the settings decide."""
+        return self.changes
+
     def uses(self) -> tuple[tuple[str, str], ...]:
         """(stage, name) of other methods this one calls, such as a bench's backends: their code counts as its own."""
         return ()
+
+    def other(self, stage: str, name: str, settings: dict[str, Any]) -> Any:
+        """A method that this one uses, configured. Raises `PruneryError` if there is none or its settings are wrong."""
+        from prunery.registry import registry
+
+        return (self.registry or registry()).configured(stage, name, settings)

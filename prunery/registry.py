@@ -92,7 +92,9 @@ class Registry:
             if target is None:
                 raise PruneryError(f"{stage} method {name!r} takes no amount: remove '@{amount:g}'")
             values[target] = amount
-        return method(_validated(method, values))
+        made = method(_validated(method, values))
+        made.registry = self
+        return made
 
 
 def _returned(plugin: str, manager: pluggy.PluginManager) -> list[Any]:

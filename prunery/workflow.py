@@ -12,7 +12,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from prunery.checking import analysed, check_profiles, check_recipe
+from prunery.checking import analysed, check_profiles, check_recipe, measured
 from prunery.config import read_profiles
 from prunery.contract import TRANSFORMS, Method
 from prunery.identity import identity, report_code, stage_code
@@ -68,22 +68,41 @@ class Workflow(Sources):
 
         return inputs
 
-    def teacher(self, wildcards: Wildcards) -> str:
-        """Input: the network a student learns from: the recipe's own dense network, or a base by name."""
-        name = getattr(self._method("distill", wildcards).settings, "teacher", "dense")
-        if name == "dense":
-            return self.network(self.dense_folder(wildcards.parent))
-        return self.network(str(self.study.written_out([name])[0]))
+    def teacher(self, wildcards: Wildcards) -> list[str]:
+        """Input: the network a student learns from, if its recipe has a teacher."""
+        method: Any = self._method("distill", wildcards)
+        return self._teacher_of(method, wildcards.parent) if method.teacher else []
+
+    def compared(self, wildcards: Wildcards) -> list[str]:
+        """Input: the network that a recipe's last student is compared with: its teacher, or one named to that end."""
+        students = [step for step in self.recipe(wildcards.folder).steps if step.stage == "distill"]
+        if not students:
+            return []
+        return self._teacher_of(
+            self._configured("distill", students[-1].variant, students[-1].amount), wildcards.folder
+        )
+
+    def _teacher_of(self, method: Any, folder: str) -> list[str]:
+        """The recipe's own dense network, or that of another recipe by name; none where the settings name none."""
+        name = getattr(method.settings, "teacher", "dense" if method.teacher else None)
+        if name in (None, "dense"):
+            return [self.network(self.dense_folder(folder))] if name else []
+        return [self.network(str(self.study.written_out([name])[0]))]
 
     def analysed(self, wildcards: Wildcards) -> list[str]:
-        """Input: the evaluations that an analysis reads, and what is known of the training of their networks."""
+        """Input: the evaluations and other measures that an analysis reads, and how their networks trained."""
         method: Any = self._method("analyse", wildcards)
         found = []
         for recipe in self.present(analysed(self.study, method, self.listed)):
             trained = [prefix for prefix in recipe.prefixes() if self._history(prefix)]
             found += [file for prefix in trained for file in (self.network(str(prefix)), *self._history(prefix))]
             found.append(self.measure(str(recipe), "evaluate", self.study.measures.evaluate[0]))
-        return list(dict.fromkeys(found))
+        return list(dict.fromkeys([*found, *self._measured(method)]))
+
+    def _measured(self, method: Method) -> list[str]:
+        """The other measures that an analysis reads."""
+        found = measured(self.study, self.registry, method, self.listed)
+        return [self.measure(str(recipe), *kind) for recipe, *kind in found if recipe.base not in self.absent]
 
     def _check_asked(self, wildcards: Wildcards) -> None:
         """Refuse a recipe that breaks a rule: it may have been asked for on the command line, unlisted."""
@@ -187,7 +206,8 @@ class Workflow(Sources):
         for name, texts in measures.bench.items():
             benched = self.present(self.study.written_out(texts))
             wanted += [self.measure(str(recipe), "bench", name) for recipe in benched]
-        wanted += [self.analysis(name) for name in measures.analyse]
+        for name in measures.analyse:
+            wanted += [*self._measured(self._configured("analyse", name)), self.analysis(name)]
         return list(dict.fromkeys(wanted))
 
     def _history(self, recipe: Recipe) -> list[str]:

@@ -36,9 +36,11 @@ from prunery.errors import PruneryError
 from prunery.files import sha256
 from prunery.findings import read_findings
 from prunery.network import architecture, load_checkpoint
+from prunery.prune import prune
+from prunery.quantize import quantize
 from prunery.registry import registry
 from prunery.toyresults import toy_results
-from prunery.toys import toy_images
+from prunery.toys import toy_checkpoint, toy_images
 from prunery.train import train
 from prunery.workflow import Workflow
 from prunery.yamlfile import read_mapping
@@ -78,6 +80,31 @@ def simulate(**values: Any) -> Any:
     """The edits of quantization-aware training, for a small network."""
     network = torch.nn.Sequential(torch.nn.Linear(2, 2))
     return registry().configured("finetune", "qat", values).edits(network, torch.zeros(1, 2))
+
+
+class Doubled(torch.nn.Linear):
+    """A layer with a forward of its own."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """Twice the product."""
+        return 2 * super().forward(input)
+
+
+def quantized(**values: Any) -> Act:
+    """Quantizing the weights of a small network, one of its layers unusual, one of its weights large."""
+
+    def act(_: Path) -> None:
+        network = torch.nn.Sequential(torch.nn.Flatten(), Doubled(64, 8), torch.nn.Linear(8, 4))
+        network[2].weight.data[0, 0] = 1e6
+        parent = Checkpoint(Origin("net", {}, toy_images().spec), {0: Replica(network)})
+        quantize(registry().configured("quantize", "weights", values), parent, {})
+
+    return act
+
+
+def narrowed(**values: Any) -> Act:
+    """Removing channels of a small network."""
+    return lambda _: prune(registry().configured("prune", "channels", values), toy_checkpoint((0,)), {})
 
 
 def base(**keys: Any) -> Act:
@@ -386,8 +413,22 @@ NAMES = [
 VALUES = [
     Row("`sparsity: 1.5`", settings("prune", "magnitude", sparsity=1.5), "prune method 'magnitude', setting 'sparsity': it should be less than or equal to 1 (given: 1.5)"),
     Row("`net/prune=half@1.5`", recipe("net/prune=half@1.5"), "setting 'sparsity': it should be less than or equal to 1 (given: 1.5)"),
-    Row("`bits: 3.5`", settings("quantize", "ptq", bits=3.5), "quantize method 'ptq', setting 'bits': it should be 8 (given: 3.5)"),
-    Row("`net/quantize=ptq@4`", recipe("net/quantize=ptq@4"), "setting 'bits': it should be 8 (given: 4)"),
+    Row("`bits: 3.5`", settings("quantize", "ptq", bits=3.5), "quantize method 'ptq', setting 'bits': it should be 8 or 4 (given: 3.5)"),
+    Row("`net/quantize=ptq@3`", recipe("net/quantize=ptq@3"), "setting 'bits': it should be 8 or 4 (given: 3)"),
+    Row("a clipping percentile of 0", settings("quantize", "ptq", range="percentile", percentile=0), "setting 'percentile': it should be greater than 50 (given: 0)"),
+    Row("weights clipped at no percentile", settings("quantize", "ptq", clip_weights=True), "clip_weights goes with range: percentile"),
+    Row("`net/quantize=weights@5`", recipe("net/quantize=weights@5"), "quantize method 'weights', setting 'format': it should be"),
+    Row("a group of 48 weights", settings("quantize", "weights", format="int4", group=48), "setting 'group': runtimes have kernels for powers of two only"),
+    Row("`prune=channels@0.95`, which leaves nothing of a layer", narrowed(share=0.95), "a share of 0.95 leaves none of the 8 channels of 0.weight: lower it, or set least"),
+    Row("a profile for a layer that is not there", narrowed(scope="profile", profile={"fc9*": 0.5}), "unknown weight 'fc9*': known are 0.weight, 2.weight, 5.weight"),
+    Row("a profile for the layer that gives the classes", narrowed(scope="profile", profile={"7.weight": 0.5}), "the channels of 7.weight cannot go: its channels are the network's output"),
+    Row("a profile of two shares for three layers", narrowed(scope="profile", profile=[0.5, 0.5]), "the setting profile has 2 shares for 3 groups of layers: 0.weight, 2.weight, 5.weight"),
+    Row("more multiply-accumulates than can go", narrowed(target="macs", scope="global", share=0.99), "of the macs can go under these settings, not 99.0%: ask for less"),
+    Row("`score: l3`", settings("prune", "channels", score="l3"), "prune.mine: unknown score method 'l3'"),
+    Row("a setting that its score does not have", settings("prune", "channels", score_settings={"power": 2}), "score method 'l2': unknown setting 'power'"),
+    Row("a format for a layer that is not there", quantized(formats={"fc9*": "int4"}), "'fc9*'"),
+    Row("int4 for a layer that has no such form", quantized(formats={"1.weight": "int4"}), "1.weight cannot be int4: its layer is a Doubled, whose forward is its own and stays in fp32"),
+    Row("values beyond fp16", quantized(format="fp16"), "fp16 ends at 65504, so use bf16"),
     Row("`epochs: -1`", settings("train", "supervised", epochs=-1), "setting 'epochs': it should be greater than or equal to 0 (given: -1)"),
     Row("`epochs: many`", settings("train", "supervised", epochs="many"), "setting 'epochs': it should be a valid integer"),
     Row("`epochs: yes`, which YAML reads as true", settings("train", "supervised", epochs=True), "setting 'epochs': true and false (in YAML also yes, no, on, off) are no value for it"),
@@ -419,7 +460,8 @@ RECIPES = [
     Row("quantizing twice", recipe("net/quantize=ptq/quantize=ptq"), "quantize=ptq may not stand after quantize"),
     Row("`quantize=qat` without training for it", recipe("net/finetune=supervised/quantize=qat"), "quantize=qat must stand after finetune=qat or train=qat: add that step before it, or train the base so"),
     Row("training for integers after them: `net/quantize=ptq/finetune=qat`", recipe("net/quantize=ptq/finetune=qat"), "finetune=qat may not stand after quantize"),
-    Row("`bits: 4` of `finetune=qat`", settings("finetune", "qat", bits=4), "finetune method 'qat', setting 'bits': it should be 8"),
+    Row("`bits: 3` of `finetune=qat`", settings("finetune", "qat", bits=3), "finetune method 'qat', setting 'bits': it should be 8 or 4"),
+    Row("`formats` of `finetune=qat` without a `format`", settings("finetune", "qat", formats={"fc1*": "int4"}), "formats goes with a format: say which one all other layers have"),
     Row("`epochs: 0` of `train=qat`", settings("train", "qat", epochs=0), "train method 'qat', setting 'epochs': it should be greater than or equal to 1"),
     Row("`exclude` with every layer", lambda _: simulate(exclude=["*"]), "the setting exclude (*) leaves no layer"),
     Row("`quantize=qat` of a network that never simulated", lambda _: registry().configured("quantize", "qat", {}).plan({}, {}), "no layer of the network was trained under simulated quantization"),
@@ -473,7 +515,7 @@ PLUGINS = [
     Row("a hook that fails", plugin(METHOD.replace("return [Mine]", "1 / 0").format(body="")), "register_methods failed: ZeroDivisionError: division by zero"),
     Row("an object in the place of a class", plugin(METHOD.replace("[Mine]", "[Mine()]").format(body="")), "among its classes: return classes only"),
     Row("another stage's base class", method("stage = 'quantize'"), "Mine is registered for quantize but is no Quantizer"),
-    Row("a method that is not finished", plugin(METHOD.replace("def mask", "def masc").format(body="")), "Mine: it lacks mask: define what Pruner asks for"),
+    Row("a method that is not finished", plugin(METHOD.replace("def mask", "def masc").format(body="")), "Mine: it lacks mask: define what LayerPruner asks for"),
     Row("a promise that does not exist", method("changes = ('zeroes',)"), "Mine: changes: unknown change 'zeroes': did you mean 'zeros'?"),
     Row("a forgotten comma in a tuple", method("changes = ('zeros')"), "its changes should be a tuple of texts, such as ('one',), not 'zeros'"),
     Row("a rule about what is no step", method("follows = ('calibrate',)"), "its rule 'calibrate' names no step"),

@@ -145,7 +145,7 @@ def test_all_methods_are_listed_in_their_stages(said):
         if line[2:3].strip()
     }
     assert listed == set(registry().methods)
-    assert "  magnitude     prunery 0.1.0  Keep the weights of largest absolute value.\n" in text
+    assert "  magnitude        prunery 0.1.0  Keep the weights of largest absolute value.\n" in text
 
 
 def test_a_method_is_described(said):
@@ -192,7 +192,7 @@ def test_plugins_of_folders_are_listed_and_broken_ones_last(said, complaint, tmp
     mine = plugin(tmp_path / "mine" / "rows").parent
     plugin(mine / "ruined", PLUGIN.replace('"rows"', '"ruined"') + "\nimport no_such_module_anywhere")
     text = said("methods", "--plugins", mine)
-    assert "  rows          folder mine    Keep what is not zero.\n" in text
+    assert "  rows             folder mine    Keep what is not zero.\n" in text
     assert text.rpartition("\n\n")[2].startswith("set aside, since they cannot be used\n")
     assert "no_such_module_anywhere" in text.rpartition("\n\n")[2]
     assert "prune=rows, of folder" in said("methods", "rows", "--plugins", mine)

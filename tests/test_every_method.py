@@ -77,6 +77,7 @@ SMALL_BERT = {
     "max_position_embeddings": 16,
 }
 SWEEP = {"bases": "net-*", "prune": "prune=l1@{0.1,0.5,1.0}", "int8": {"recipe": "quantize=qat"}}
+TABLE = {"title": "All", "columns": {"%": {"metric": "test_accuracy"}}, "rows": {"dense": "net"}}
 CASES: dict[tuple[str, str], dict[str, Any]] = {
     ("data", "idx"): {"data_folder": lambda self, tmp: write_idx(tmp)},
     ("data", "csv"): {"data_folder": lambda self, tmp: write_csv(tmp)},
@@ -91,15 +92,23 @@ CASES: dict[tuple[str, str], dict[str, Any]] = {
     ("model", "lstm"): {"spec": TEXTS},
     ("model", "hf"): {"spec": TEXTS, "settings": {"config": SMALL_BERT}},
     ("model", "timm"): {"spec": PHOTOS, "settings": {"name": "test_resnet"}},
-    ("model", "vgg11"): {"spec": PHOTOS},
+    ("model", "vgg"): {"spec": PHOTOS},
     ("model", "checkpoint"): {"settings": {"path": "weights.safetensors", "model": "mlp"}},
     ("train", "supervised"): {"settings": FEW_EPOCHS},
     ("train", "qat"): {"settings": FEW_EPOCHS},
     ("finetune", "qat"): {"settings": {**FEW_EPOCHS, "epochs": 2}},
     ("finetune", "supervised"): {"settings": {**FEW_EPOCHS, "epochs": 2}},
     ("analyse", "regimes"): {"settings": {"families": {"net": SWEEP}}},
+    ("analyse", "collapse"): {"settings": {"families": {"net": {"bases": "net", "prune": "prune=l1@{0.5,0.9}"}}}},
+    ("analyse", "scaling"): {"settings": {"families": {"net": {"bases": "net", "steps": "quantize={int4,int8}"}}}},
+    ("analyse", "tables"): {"settings": {"recipes": {"all": TABLE}}},
     ("analyse", "shapes"): {"settings": {"families": {"net": {"bases": "net-*"}}, "minimal_parameters": 10}},
     ("distill", "kd"): {"settings": {**FEW_EPOCHS, "epochs": 2}},
+    ("distill", "dkd"): {"settings": {**FEW_EPOCHS, "epochs": 2}},
+    ("distill", "hints"): {"settings": {**FEW_EPOCHS, "epochs": 2}},
+    ("distill", "crd"): {"settings": {**FEW_EPOCHS, "epochs": 2}},
+    ("distill", "independent"): {"settings": {**FEW_EPOCHS, "epochs": 2}},
+    ("distill", "label_smoothing"): {"settings": {**FEW_EPOCHS, "epochs": 2}},
 }
 """Attributes of the test class: settings, a spec, a data folder, or why the stage cannot be tested here."""
 
@@ -124,6 +133,27 @@ class TestPruneMagnitudeByProfile(MethodContract):
 
     method = registry().get("prune", "magnitude")
     settings: ClassVar = {"scope": "profile", "profile": {"0.*": 0.2, "7.weight": 0.9}, "exclude": ["2.weight"]}
+
+
+class TestPruneMagnitudeBySensitivity(MethodContract):
+    """The variant whose shares come from measured losses."""
+
+    method = registry().get("prune", "magnitude")
+    settings: ClassVar = {"scope": "sensitivity", "sparsity": 0.6}
+
+
+class TestCalibrateSensitivityToFormats(MethodContract):
+    """The variant that stores layers in fewer bits."""
+
+    method = registry().get("calibrate", "sensitivity")
+    settings: ClassVar = {"mode": "formats", "formats": ["bf16", "int4"]}
+
+
+class TestQuantizeMixedByCurvature(MethodContract):
+    """The variant that reads two measurements."""
+
+    method = registry().get("quantize", "mixed")
+    settings: ClassVar = {"rule": "hessian_activation", "low": "int8"}
 
 
 def test_no_plugin_is_broken():

@@ -29,7 +29,7 @@ FAMILIES = [
     ("cnn", {"channels": 3}, DIGITS),
     ("vit", {}, DIGITS),
     ("vit", {}, CIFAR),
-    ("vgg11", {}, CIFAR),
+    ("vgg", {}, CIFAR),
     ("lstm", {"layers": 2}, TEXT),
     ("lstm", {}, DIGITS),
     ("timm", {"name": "resnet18"}, CIFAR),

@@ -138,7 +138,7 @@ def test_a_failed_import_leaves_nothing_behind(tmp_path):
         ("nm", {}, 0.5, "prune method 'nm' takes no amount: remove '@0.5'"),
         ("magnitude", {}, 1.5, r"prune method 'magnitude', setting 'sparsity': .*than or equal to 1 \(given: 1.5\)"),
         ("magnitude", {"scopes": "layer"}, None, r"unknown setting 'scopes': did you mean 'scope'\?"),
-        ("magnitude", {"scope": "row"}, None, "setting 'scope': .*'global', 'layer' or 'profile'"),
+        ("magnitude", {"scope": "row"}, None, "setting 'scope': .*'profile' or 'sensitivity'"),
         ("magnitude", {"sparsity": "much"}, None, "setting 'sparsity': .*number"),
         ("magnitude", {"sparsity": float("nan")}, None, "setting 'sparsity'"),
     ],

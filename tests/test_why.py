@@ -30,6 +30,7 @@ STUDY = {
         "evaluate": ["standard", "my-evaluate"],
         "spectral_fit": ["my-spectral_fit"],
         "calibrate": ["my-calibrate"],
+        "analyse": ["my-analyse"],
     },
     "model": {"small": {"method": "my-model", "settings": {"width": 16}}},
     "train": {"quick": {"method": "my-train", "settings": BRIEF}},
@@ -75,6 +76,7 @@ def test_generated_plugins_of_every_stage_do_their_work_in_a_run(study):
     assert (dense / "spectral_fit=my-spectral_fit.json").exists()
     assert (dense / "calibrate=my-calibrate.safetensors").exists()
     assert (dense / "distill=match" / "history.json").exists()
+    assert '"best_accuracy":' in (study.folder / "results/mine/analyse=my-analyse.json").read_text()
 
 
 @pytest.mark.slow

@@ -77,4 +77,6 @@ def _use(names: Names) -> str:
         return f"recipes: [net/{names.stage}={names.name}]"
     if names.stage in ("data", "model", "train"):
         return f"bases: {{net: {{{names.stage}: {names.name}, ...}}}}"
+    if names.stage == "score":
+        return f"settings: {{score: {names.name}}} of a method that removes channels"
     return f"measures: {{{names.stage}: [{names.name}]}}"

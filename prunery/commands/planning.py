@@ -63,11 +63,13 @@ def _inputs(study: Workflow, rule: str, wildcards: Wildcards) -> Iterator[str]:
     if rule in ("prune", "quantize"):
         yield from study.measured(rule)(wildcards)
     if rule == "distill":
-        yield study.teacher(wildcards)
+        yield from study.teacher(wildcards)
     if rule == "analyse":
         yield from study.analysed(wildcards)
     if rule in ("evaluate", "bench"):
         yield study.dense(wildcards)
+    if rule == "evaluate":
+        yield from study.compared(wildcards)
     if rule in ("train", "finetune", "distill", "calibrate", "evaluate", "bench"):
         yield study.data(wildcards)
 

@@ -18,6 +18,7 @@ class DigitsSettings(ImageSettings):
     """Settings of `digits`."""
 
     test: float = Field(0.2, gt=0, lt=1, description="share of the images in the test split, drawn with a fixed seed")
+    enlarge: int = Field(1, ge=1, le=28, description="side of the square of equal pixels that each one becomes")
 
 
 @final
@@ -33,9 +34,10 @@ class Digits(DataSource):
         from prunery.data import assemble
         from prunery.images import normalisation
 
-        from .core import divide, installed_csv, read_digits
+        from .core import divide, enlarged, installed_csv, read_digits
 
-        train, test = divide(*read_digits(installed_csv()), self.settings.test)
+        images, labels = read_digits(installed_csv())
+        train, test = divide(enlarged(images, self.settings.enlarge), labels, self.settings.test)
         classes = tuple("0123456789")
         return assemble("image", classes, train, test, self.settings, **normalisation(self.settings, 1))
 

@@ -34,6 +34,11 @@ def read_digits(path: Path) -> tuple[UInt8[Tensor, "samples 1 8 8"], Int[Tensor,
     return pixels.reshape(-1, 1, 8, 8), table[:, -1].long()
 
 
+def enlarged(images: UInt8[Tensor, "samples 1 h w"], factor: int) -> UInt8[Tensor, "samples 1 H W"]:
+    """Every pixel as a square of `factor` by `factor` equal ones."""
+    return images.repeat_interleave(factor, dim=-1).repeat_interleave(factor, dim=-2)
+
+
 def divide(images: Tensor, labels: Tensor, share: float) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
     """Training and test samples, each in stored order; `share` of them, drawn at random, are the test split."""
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(TEST_SEED))

@@ -35,6 +35,13 @@ def test_sizes_classes_and_spec() -> None:
     assert (data.train.labels.bincount() > 100).all()
 
 
+def test_enlarged_pixels_are_squares() -> None:
+    plain, large = (registry().configured("data", "digits", {"enlarge": size}).load(None) for size in (1, 4))
+    assert large.spec.shape == (1, 32, 32)
+    assert torch.equal(large.test.inputs[:, :, ::4, 3::4], plain.test.inputs)
+    assert large.test.inputs[5, 0, 4:8, 8:12].unique().numel() == 1
+
+
 def test_the_test_split_stays_whatever_the_other_seed() -> None:
     one, other = load(split_seed=1), load(split_seed=2)
     assert torch.equal(one.test.inputs, other.test.inputs)
