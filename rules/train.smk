@@ -10,10 +10,10 @@ rule train:
         history=f"{ROOT}/{{base}}/seeds={{seeds}}/history.json",
     log:
         f"logs/{ROOT}/{{base}}/seeds={{seeds}}/train.log",
-    conda:
-        "../envs/cpu.yaml"
     # Long jobs first, or the last of them runs alone.
     priority: 1
+    conda:
+        "../envs/cpu.yaml"
     threads: study.threads("train")
     resources:
         mem_mb=4000,
@@ -40,9 +40,9 @@ for batch in study.together:
             history=batch.histories,
         log:
             batch.log,
+        priority: 2
         conda:
             "../envs/cpu.yaml"
-        priority: 2
         threads: study.threads("train")
         resources:
             mem_mb=4000,
