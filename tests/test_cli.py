@@ -282,7 +282,8 @@ def test_keys_of_different_mappings_may_be_alike_and_merges_are_allowed(tmp_path
 
 
 def test_config_and_profile_must_exist(complaint, tmp_path):
-    assert "there is no file 'nowhere.yaml': name one that exists" in complaint("check", "nowhere.yaml")
+    for spelled in (["nowhere.yaml"], ["--configfile", "nowhere.yaml"]):
+        assert "there is no file 'nowhere.yaml': name one that exists" in complaint("check", *spelled)
     assert complaint("check", config(tmp_path), "--profile", "smok") == "unknown profile 'smok': did you mean 'smoke'?"
 
 

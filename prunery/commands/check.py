@@ -29,13 +29,15 @@ NAMED = 20
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What the command takes."""
     parser.add_argument("config", nargs="?", type=Path, default=Path("config.yaml"), help="config.yaml if not given")
+    parser.add_argument("--configfile", type=Path, help="the same, as Snakemake has it")
     parser.add_argument("--profile", help="smoke, cpu or paper; the config's own if not given")
 
 
 def run(options: argparse.Namespace) -> int:
     """Print the summary of a valid config."""
-    study = Workflow(read_config(options.config, options.profile), SCRIPTS)
-    print(f"{options.config} is valid: study {study.study.study}, profile {study.study.profile}\n")
+    config = options.configfile or options.config
+    study = Workflow(read_config(config, options.profile), SCRIPTS)
+    print(f"{config} is valid: study {study.study.study}, profile {study.study.profile}\n")
     print(table(_summary(study), "  "))
     return 0
 

@@ -38,7 +38,7 @@ class ChannelSettings(Settings):
         "or pattern, where layers it does not match take share",
     )
     allocation: str = Field(
-        "sensitivity", description="variant of calibrate that measured each layer's loss, for scope sensitivity"
+        "channels", description="variant of calibrate=sensitivity, of mode channels, that scope sensitivity reads"
     )
     score: str = Field("l2", description="which channels go: a method of the stage score")
     score_settings: dict[str, Any] = Field({}, description="settings of that method that differ from its defaults")

@@ -199,7 +199,7 @@ def test_mistakes_are_named(small, settings, said):
 
 def test_it_needs_what_its_score_needs_and_what_decides():
     assert channels().needs() == ()
-    assert channels(score="taylor", scope="sensitivity").needs() == ("calibrate=gradients", "calibrate=sensitivity")
+    assert channels(score="taylor", scope="sensitivity").needs() == ("calibrate=gradients", "calibrate=channels")
     assert channels(score="l1").uses() == (("score", "l1"),)
     assert channels(surgery="zero").promises() == ("zeros",)
 
