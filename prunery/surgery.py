@@ -17,6 +17,7 @@ from prunery.data import Spec
 from prunery.edits import Edit, add_masks, cut_channels, mask_edit
 from prunery.errors import PruneryError, unknown
 from prunery.layers import layer_of
+from prunery.simulating import simulating_layers
 
 SAMPLES = 2
 
@@ -45,16 +46,24 @@ class Surgeon:
         network = copy.deepcopy(parent.network)
         structure = self.structure(network)
         if not structure.groups:
-            key, why = next(iter(structure.fixed.items()), ("the network", "it has no Linear or Conv2d"))
-            raise PruneryError(f"{who}: no channel of this network can be removed ({key}: {why}): choose another step")
+            raise PruneryError(f"{who}: no channel of this network can be removed ({_reason(network, structure)}")
         layers = channel_layers(network, structure, measured, self.samples)
         kept = method.keep(structure, layers, measured, generator)
+        _check_untouched(network, parent.network, who)
         _check_kept(kept, structure, who)
         wrong = comes_out_right(scrambled(network), structure, kept, in_double(self.samples))
         if wrong is not None:
             raise PruneryError(f"{who}: these channels cannot go together ({wrong}): exclude a layer or remove less")
         edits = _hold_at_zero(network, structure, kept) if method.zeroes else _remove(network, structure, kept)
         return Replica(network, [*parent.edits, *edits])
+
+
+def _reason(network: nn.Module, structure: Structure) -> str:
+    """Why nothing can go, and what to do."""
+    if next(simulating_layers(network), None) is not None:
+        return "its layers simulate quantization, which hides what goes together): put this step before that training"
+    key, why = next(iter(structure.fixed.items()), ("the network", "it has no Linear or Conv2d"))
+    return f"{key}: {why}): choose another step"
 
 
 def _remove(network: nn.Module, structure: Structure, kept: Kept) -> list[Edit]:
@@ -78,6 +87,13 @@ def _hold_at_zero(network: nn.Module, structure: Structure, kept: Kept) -> list[
             mask.index_fill_(axis, lost.nonzero().flatten(), False)
         parameters[key].masked_fill_(~mask, 0)
     return [mask_edit(fresh)] if fresh else []
+
+
+def _check_untouched(shown: nn.Module, original: nn.Module, who: str) -> None:
+    found = shown.state_dict()
+    for key, value in original.state_dict().items():
+        if not torch.allclose(found[key], value, rtol=0, atol=0, equal_nan=True):
+            raise PruneryError(f"{who}: it, or its score, changed {key}, which it was only shown: mend the method")
 
 
 def _check_kept(kept: Mapping[str, Tensor], structure: Structure, who: str) -> None:

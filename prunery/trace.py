@@ -73,4 +73,9 @@ def _rows(tensors: Record, key: str) -> list[str]:
 
 def _row(name: str, facts: Record, width: int) -> str:
     shape = "x".join(map(str, facts["shape"])) or "scalar"
-    return f"  {name:{width}}  {facts['dtype']:8}{shape:>12}{facts['zeros']:>8.1%} zeros  {facts['sha256'][:12]}"
+    return f"  {name:{width}}  {facts['dtype']:8}{shape:>12}{zeros(facts):>14}  {facts['sha256'][:12]}"
+
+
+def zeros(facts: Record) -> str:
+    """The share of zeros of a tensor; of weights that lie two to a byte it is not known: a zero byte is two zeros."""
+    return "packed" if facts["dtype"] == "uint8" and facts["shape"] else f"{facts['zeros']:.1%} zeros"

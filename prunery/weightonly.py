@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from prunery.errors import PruneryError
 from prunery.formats import BITS, NEAREST, GridSettings, blocks, is_integer
 from prunery.stored import DTYPES, StoredConv2d, StoredWeight, spread
 
@@ -41,8 +42,12 @@ def weight_plans(
     """Plans for the weights that `formats` names, but for those in fp32: rounded to nearest, scaled by the largest.
 
     This is what turns any choice of formats, by hand or by an allocation, into what a `Quantizer` answers.
+    Raises `PruneryError` naming a layer whose weights would all be clipped to nothing.
     """
     chosen = {key: format_ for key, format_ in formats.items() if format_ != "fp32"}
+    for key, format_ in chosen.items():
+        if grid.clip is not None and is_integer(format_):
+            check_clip(key, weights[key], grid.clip)
     return {key: weight_plan(weights[key], format_, grid) for key, format_ in chosen.items()}
 
 
@@ -70,6 +75,16 @@ def weight_scale(weight: Float[Tensor, "out ..."], bits: int, grid: GridSettings
     if grid.clip is not None:
         largest = torch.minimum(largest, percentile(weight, grid.clip))
     return (largest / (2 ** (bits - 1) - 1)).clamp_min(SMALLEST_SCALE)
+
+
+def check_clip(key: str, weight: Float[Tensor, "out ..."], share: float) -> None:
+    """Raise `PruneryError` if this percentile of |w| is zero and the weight is not: clipping would wipe it out."""
+    zeros = weight.numel() - int(weight.count_nonzero())
+    if zeros < weight.numel() and zeros >= max(1, ceil(share / 100 * weight.numel())):
+        raise PruneryError(
+            f"{zeros / weight.numel():.1%} of {key} are zero, so clipped at percentile {share:g} nothing of it is "
+            "left: clip at a higher one, or not at all"
+        )
 
 
 def percentile(weight: Float[Tensor, "..."], share: float) -> Float[Tensor, ""]:

@@ -234,6 +234,17 @@ def test_a_valid_config_is_summed_up(said, tmp_path):
     assert "unused bases other" in rows
 
 
+def test_a_base_that_only_teaches_is_used(said, tmp_path):
+    teaching = {"bases": TINY["bases"] | {"wise": TINY["bases"]["net"]}, "recipes": ["net/distill={taught,alone}"]}
+    variants = {"taught": {"method": "kd"}, "alone": {"method": "independent", "settings": {"teacher": "wise"}}}
+    for teacher in ("wise", "dense"):
+        variants["taught"]["settings"] = {"teacher": teacher}
+        text = said("check", config(tmp_path, **teaching, distill=variants, measures={}))
+        rows = [" ".join(line.split()) for line in text.splitlines()]
+        assert "bases net, wise" in rows
+        assert not any(row.startswith("unused") for row in rows)
+
+
 @pytest.mark.parametrize("name", ["default", "tiny"])
 def test_the_jobs_are_those_that_snakemake_counts(name, make_study, tmp_path):
     keys = read_config(ROOT / "config.yaml") | {"claims": []} if name == "default" else TINY

@@ -15,6 +15,7 @@ from torch import nn
 from prunery import ChannelPruner, Layer, PruneryError, toys
 from prunery.checkpoint import Replica, load, save
 from prunery.contract import BASES
+from prunery.coupling.ranking import channel_layers, group_scores
 from prunery.coupling.trials import proved_structure, scrambled
 from prunery.distill import distill
 from prunery.edits import cut_channels, replay
@@ -211,6 +212,37 @@ def test_bad_answers_name_the_method(answer, said):
         prune(Half(answer=answer), toys.toy_checkpoint((0,)), {})
 
 
+class Careless(Half):
+    """Keeps what it should, and spoils what it was shown."""
+
+    def keep(self, structure, layers, measured, generator):
+        layers["0.weight"].weight.mul_(2)
+        return super().keep(structure, layers, measured, generator)
+
+
+def test_methods_may_not_change_what_they_are_shown():
+    parent = toys.toy_checkpoint((0,))
+    with pytest.raises(PruneryError, match=r"prune method 'half', seed 0: it, or its score, changed 0\.weight"):
+        prune(Careless(), parent, {})
+
+
+@pytest.mark.parametrize(
+    ("answer", "found"),
+    [
+        (lambda weight: [1.0] * len(weight), "a list"),
+        (lambda weight: torch.ones(len(weight) - 1), r"\[7\] numbers"),
+        (lambda weight: torch.full((len(weight),), torch.nan), r"\[8\] numbers"),
+    ],
+)
+def test_scores_that_are_no_finite_number_per_channel_are_refused(answer, found):
+    parent = toys.toy_checkpoint((0,))
+    structure = proved_structure(parent.networks[0], parent.origin.spec.random(2, torch.Generator().manual_seed(0)))
+    layers = channel_layers(parent.networks[0], structure, {}, parent.origin.spec.random(2, torch.Generator()))
+    score = SimpleNamespace(name="odd", score=lambda layer, generator: answer(layer.weight))
+    with pytest.raises(PruneryError, match=rf"score 'odd' answers for 0\.weight with {found}, wanted a tensor of 8"):
+        group_scores(structure, layers, score, torch.Generator())
+
+
 def test_keeping_everything_is_an_error():
     with pytest.raises(PruneryError, match="it promises fewer parameters"):
         pruned(toys.toy_checkpoint((0,)), Half(answer={}))
@@ -260,6 +292,15 @@ def test_quantization_aware_training_leaves_the_control_at_zero():
     masks = {key: mask for key, mask in tuned.named_buffers() if key.endswith("/mask")}
     assert "0.bias/mask" in masks
     assert not any(tuned.get_parameter(key.removesuffix("/mask"))[~mask].any() for key, mask in masks.items())
+
+
+def test_after_quantization_aware_training_channels_come_too_late():
+    tuner = registry().configured("finetune", "qat", {"epochs": 1, "batch_size": 32})
+    parent = toys.toy_checkpoint((0,))
+    with toys.toy_registered():
+        parent.replicas[0] = finetune(tuner, parent, toys.toy_images(), lambda line: None)[0][0]
+    with pytest.raises(PruneryError, match=r"simulate quantization, which hides .*: put this step before that"):
+        prune(Half(), parent, {})
 
 
 def test_scrambling_leaves_the_network_alone():

@@ -10,6 +10,8 @@ from prunery.cli import main
 from prunery.errors import PruneryError
 from prunery.files import sha256
 from prunery.layers import layer_of
+from prunery.quantize import quantize
+from prunery.registry import registry
 from prunery.toys import toy_checkpoint
 from prunery.trace import trace
 
@@ -81,3 +83,18 @@ def test_a_parent_that_is_another_one_now_is_noticed(recipe):
 def test_the_command_prints_the_journey(recipe, capsys):
     assert main(["trace", str(recipe[1]), "5.weight"]) == 0
     assert capsys.readouterr().out.splitlines() == trace(recipe[1], "5.weight")
+
+
+def test_of_packed_weights_no_share_of_zeros_is_told(tmp_path):
+    """A zero byte holds two zeros, any other up to one: the bytes do not say how many weights are zero."""
+    parent = toy_checkpoint(masked=True)
+    parent.provenance = provenance("train", "quick")
+    save(parent, tmp_path)
+    parent.hash = sha256(tmp_path / "model.json")
+    method = registry().configured("quantize", "weights", {"format": "int4"})
+    save(parent.child(quantize(method, parent, {}), provenance("quantize", "int4")), tmp_path / "quantize=int4")
+    first, *_, packed, _, scale = [
+        line.split() for line in trace(tmp_path / "quantize=int4", "5.weight") if line.startswith("  5.weight")
+    ]
+    assert first[4] == scale[4] == "zeros"
+    assert packed[1:4] == ["uint8", "256", "packed"]  # 512 weights

@@ -21,6 +21,11 @@ from prunery.stored import pack, unpack
 from prunery.toys import measured_by, same_states, states, toy_checkpoint, toy_images, toy_registered
 from prunery.weightonly import WeightConv2d, WeightLinear, WeightPlan, weight_layer, weight_plan, weight_plans
 
+CLIPPING = [
+    ("weights", {"format": "int4", "clip": 93}),
+    ("mixed", {"clip": 93}),
+    ("ptq", {"range": "percentile", "percentile": 93, "clip_weights": True}),
+]
 FORMATS = ("fp16", "bf16", "int8", "int4")
 MEBIBYTE = 8 * 2**20
 INPUTS = torch.randn(2, 4, 9, 9, generator=torch.Generator().manual_seed(0))
@@ -115,6 +120,16 @@ def test_clipping_and_the_least_integer():
     assert plan.weight.tolist() == [[2, -7, 5, 7], [7, 2, 0, -7]]
     plan = weight_plan(weight, "int4", GridSettings.model_validate({"clip": 87.5, "lowest": "full"}))
     assert plan.weight.tolist() == [[2, -8, 5, 7], [7, 2, 0, -7]]
+
+
+@pytest.mark.parametrize(("method", "settings"), CLIPPING)
+def test_a_percentile_that_is_zero_would_wipe_a_pruned_layer_out(method, settings):
+    parent = toy_checkpoint()
+    for network in parent.networks:
+        network.get_submodule("5").weight.data[1:] = 0  # 15 of 16 rows: 93.75 %
+    quantizer = registry().configured("quantize", method, settings)
+    with pytest.raises(PruneryError, match=r"93\.8% of 5\.weight are zero, so clipped at percentile 93 nothing"):
+        quantize(quantizer, parent, measured_by(quantizer, parent))
 
 
 def test_a_channel_of_zeros_has_a_usable_scale():

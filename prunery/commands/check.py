@@ -11,7 +11,7 @@ from os.path import commonpath
 from pathlib import Path
 
 from prunery.commands.configfile import read_config
-from prunery.commands.planning import planned, read_files
+from prunery.commands.planning import Job, planned, read_files
 from prunery.commands.text import table
 from prunery.contract import BASES
 from prunery.recipe import Recipe
@@ -47,7 +47,7 @@ def _summary(study: Workflow) -> list[list[str]]:
     counts = Counter(rule for rule, _ in jobs)
     kinds = [f"{counts[stage]} {stage}" for stage in BASES if counts[stage]]
     listed = study.study.all_recipes()
-    begun = {recipe.base for recipe in study.recipes}
+    begun = {recipe.base for recipe in study.recipes} | _teachers(study, jobs)
     used = [name for name in study.study.bases if name in begun]
     rows = [
         ["results", study.root],
@@ -62,6 +62,13 @@ def _summary(study: Workflow) -> list[list[str]]:
     if study.absent:
         rows.append(["left out", f"bases {_few(list(study.absent))}: {next(iter(study.absent.values()))}"])
     return rows + ([["unused", f"bases {_few(unused)}"]] if unused else [])
+
+
+def _teachers(study: Workflow, jobs: list[Job]) -> set[str]:
+    """The bases that students learn from, or are compared with."""
+    networks = [file for rule, wildcards in jobs if rule == "distill" for file in study.teacher(wildcards)]
+    networks += [file for rule, wildcards in jobs if rule == "evaluate" for file in study.compared(wildcards)]
+    return {Path(file).relative_to(study.root).parts[0] for file in networks}
 
 
 def _few(names: list[str]) -> str:

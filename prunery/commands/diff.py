@@ -14,7 +14,7 @@ from typing import Any
 from prunery.commands.changes import changes
 from prunery.commands.text import table
 from prunery.record import read_record
-from prunery.trace import checkpoints
+from prunery.trace import checkpoints, zeros
 
 Record = dict[str, Any]
 Row = list[str]
@@ -138,4 +138,4 @@ def _facts(tensor: Record | None) -> str:
     if tensor is None:
         return "-"
     shape = "x".join(map(str, tensor["shape"])) or "scalar"
-    return f"{tensor['dtype']} {shape} {tensor['zeros']:.1%} zeros"
+    return f"{tensor['dtype']} {shape} {zeros(tensor)}"

@@ -67,10 +67,10 @@ def _unit_scores(
     values = score.score(layer, generator)
     if values is None:
         return None
-    if values.shape != line.shape or not bool(values.isfinite().all()):
+    if not isinstance(values, Tensor) or values.shape != line.shape or not bool(values.isfinite().all()):
+        found = f"{list(values.shape)} numbers" if isinstance(values, Tensor) else f"a {type(values).__name__}"
         raise PruneryError(
-            f"score {score.name!r} answers for {layer.key} with {list(values.shape)} numbers, "
-            f"wanted {len(line)} finite ones"
+            f"score {score.name!r} answers for {layer.key} with {found}, wanted a tensor of {len(line)} finite numbers"
         )
     here = line != STAYS
     totals = torch.zeros(2, units, dtype=torch.float64)

@@ -67,6 +67,8 @@ class Ptq(Quantizer):
 
     def plan(self, weights: Mapping[str, Tensor], measured: Measured) -> dict[str, IntegerPlan]:
         """A plan for every layer that ran while calibrating and is not excluded; see `Quantizer.plan`."""
+        from prunery.weightonly import check_clip
+
         from .core import layer_plan
 
         settings = self.settings
@@ -77,6 +79,9 @@ class Ptq(Quantizer):
         ranges = measured[settings.calibration]
         if unseen := [key for key in keys if key not in ranges]:
             log.warning("quantize method ptq leaves as it is what no sample ran through: %s", ", ".join(unseen))
+        if settings.clip_weights:
+            for key in keys:
+                check_clip(key, weights[key], settings.percentile)
         return {key: layer_plan(weights[key], ranges[key], settings) for key in keys if key in ranges}
 
 
