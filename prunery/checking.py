@@ -11,6 +11,7 @@ from prunery.composition import check_order
 from prunery.config import Base, Study, told_as
 from prunery.contract import AUXILIARY, BASES, MEASURES, Method
 from prunery.errors import PruneryError, cut, unknown
+from prunery.needs import parse_need
 from prunery.recipe import LONGEST_NAME, NAME, Recipe, Step, parse_seeds
 from prunery.registry import Registry
 
@@ -77,7 +78,9 @@ def measured(study: Study, registry: Registry, method: Any, recipes: list[Recipe
     for text in method.measures():
         spelled, _, measure = text.rpartition("/")
         stage, _, variant = measure.partition("=")
-        _check_need(study, registry, measure)
+        if stage not in MEASURES or not variant:
+            raise PruneryError(f"it reads {cut(text)}, which is no measure: write recipe/stage=variant")
+        study.method(registry, stage, variant)
         for recipe in study.written_out([spelled]):
             if recipe not in evaluated:
                 raise PruneryError(f"it reads {cut(text)}, whose recipe the study does not make: list it under recipes")
@@ -133,18 +136,12 @@ def _check_method(
     method = study.method(registry, stage, name, amount)
     with told_as(f"{stage}.{name}"):
         for need in method.needs():
-            _check_need(study, registry, need)
+            found = parse_need(need)
+            study.method(registry, found.stage, found.variant)
         for used in method.uses():
             registry.get(*used)
         _check_teacher(study, registry, method, (*students, str(Step(stage, name, amount))))
     return method
-
-
-def _check_need(study: Study, registry: Registry, need: str) -> None:
-    kind, _, variant = need.partition("=")
-    if kind not in MEASURES or not variant:
-        raise PruneryError(f"it needs {need!r}, which is no measurement: its method should say calibrate=activations")
-    study.method(registry, kind, variant)
 
 
 def _check_teacher(study: Study, registry: Registry, method: Method, students: tuple[str, ...]) -> None:

@@ -26,7 +26,19 @@ from prunery.measuring import (
     SpectralFitter,
 )
 from prunery.method import Method, Settings
-from prunery.pruning import ChannelPruner, Layer, LayerPruner, Measured, PruneMethod, Pruner, Score
+from prunery.pruning import (
+    ChannelPruner,
+    Layer,
+    LayerPruner,
+    Measured,
+    Projection,
+    Projector,
+    PruneMethod,
+    Pruner,
+    Rewirer,
+    Score,
+    Selector,
+)
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -193,10 +205,14 @@ __all__ = [
     "Learner",
     "Measured",
     "Method",
+    "Projection",
+    "Projector",
     "PruneMethod",
     "Pruner",
     "Quantizer",
+    "Rewirer",
     "Score",
+    "Selector",
     "Settings",
     "SpectralFitter",
 ]

@@ -85,7 +85,8 @@ def _runtime_nodes(node: ast.AST) -> Iterator[ast.AST]:
 def method_files(method: type[Method]) -> tuple[Path, ...]:
     """The source files of a method and the library's that it imports."""
     own = own_files(method)
-    borrowed = {file for path in own for name in _imports(path) for file in library_files(name)}
+    names = {*method.library, *(name for path in own for name in _imports(path))}
+    borrowed = {file for name in names for file in library_files(name)}
     return tuple(sorted({*own, *borrowed}))
 
 

@@ -61,7 +61,7 @@ FIGURES = {
     "layers": Change(layers, -1, "fewer layers"),
     "bits": Change(bits, -1, "fewer stored bits"),
 }
-"""What a method may promise in `changes`, beside `values`: that any stored value differs."""
+"""What a method may promise in `changes`, beside `values` (any stored value differs) and `graph` (edits were added)."""
 
 
 def check(method: Method, parent: Checkpoint, replicas: dict[int, Replica], diverged: Collection[int] = ()) -> None:
@@ -74,7 +74,7 @@ def check(method: Method, parent: Checkpoint, replicas: dict[int, Replica], dive
         before, after = parent.replicas[seed].network, replica.network
         check_finite(after, who)
         for change in method.promises() if seed not in diverged else ():
-            _check_change(change, before, after, who)
+            _check_change(change, parent.replicas[seed], replica, who)
         if method.agreement is not None:
             _check_agreement(method.agreement, before, after, parent.origin.spec, who)
 
@@ -111,14 +111,18 @@ def check_floor(figures: Mapping[str, Any], floor: float, who: str) -> None:
         )
 
 
-def _check_change(change: str, before: nn.Module, after: nn.Module, who: str) -> None:
+def _check_change(change: str, before: Replica, after: Replica, who: str) -> None:
     remedy = "change its settings or drop this step"
-    if change == "values":
-        if _same(before.state_dict(), after.state_dict()):
+    if change in ("values", "graph"):
+        if change == "graph":
+            same = before.edits == after.edits
+        else:
+            same = _same(before.network.state_dict(), after.network.state_dict())
+        if same:
             raise PruneryError(f"{who}: it changed nothing: {remedy}")
         return
     figure, sign, words = FIGURES[change]
-    was, is_now = figure(before), figure(after)
+    was, is_now = figure(before.network), figure(after.network)
     if sign * is_now <= sign * was:
         raise PruneryError(f"{who}: it promises {words}, but there were {was:,} and are {is_now:,}: {remedy}")
 

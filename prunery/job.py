@@ -94,15 +94,13 @@ class Job:
         return load_dataset(self.path("data"))
 
     def measured(self) -> dict[int, dict[str, Any]]:
-        """The measurements the method needs: seed -> variant -> key -> statistic -> value."""
-        from prunery.measured import load_findings
+        """The measurements the method needs: seed -> variant -> key -> statistic -> value.
 
-        found: dict[int, dict[str, Any]] = {}
-        for path in self.paths("measured"):
-            variant = path.stem.partition("=")[2]
-            for seed, rows in load_findings(path).items():
-                found.setdefault(seed, {})[variant] = rows
-        return found
+        Of evaluations the key is the folder of the network, in the order of the recipe.
+        """
+        from prunery.measured import load_measured
+
+        return load_measured(self.paths("measured"))
 
     # --- outputs -----------------------------------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +35,11 @@ def _flat(findings: Findings) -> dict[str, Tensor]:
 
 
 def load_findings(path: Path) -> dict[int, dict[str, dict[str, Any]]]:
-    """Read what `save_findings` wrote. Raises `PruneryError` if the file is damaged."""
+    """Read what `save_findings` wrote, or an evaluation's figures by seed. Raises `PruneryError` for a damaged file."""
     try:
         if path.suffix == ".json":
-            return {int(seed): rows for seed, rows in json.loads(path.read_text(encoding="utf-8")).items()}
+            told = json.loads(path.read_text(encoding="utf-8"))
+            return {int(seed): rows for seed, rows in told.get("replicas", told).items()}
         findings: dict[int, dict[str, dict[str, Any]]] = {}
         for flat, value in load_file(path).items():
             seed, _, rest = flat.partition(":")
@@ -47,3 +48,17 @@ def load_findings(path: Path) -> dict[int, dict[str, dict[str, Any]]]:
         return findings
     except (SafetensorError, ValueError, TypeError, AttributeError, OSError) as error:
         raise PruneryError(f"{path} is not a readable measurement ({error}): delete it and run again") from error
+
+
+def load_measured(paths: Iterable[Path]) -> dict[int, dict[str, Any]]:
+    """What measurement files say: seed -> variant -> key -> statistic -> value.
+
+    Of evaluations: seed -> variant -> folder of the network -> its figures, in the order of the paths.
+    """
+    found: dict[int, dict[str, Any]] = {}
+    for path in paths:
+        stage, _, variant = path.stem.partition("=")
+        for seed, rows in load_findings(path).items():
+            row = found.setdefault(seed, {})
+            row[variant] = {**row.get(variant, {}), str(path.parent): rows} if stage == "evaluate" else rows
+    return found

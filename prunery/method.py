@@ -8,8 +8,9 @@ from typing import Any, ClassVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
-CHANGES = ("values", "zeros", "parameters", "layers", "bits")
-"""What a transform may promise: any stored value differs, more weights held at zero, fewer parameters, layers, bits."""
+CHANGES = ("values", "zeros", "parameters", "layers", "bits", "graph")
+"""What a transform may promise: any stored value differs, more weights held at zero, fewer parameters, layers, bits, or
+another computation (edits were added)."""
 
 
 class Settings(BaseModel):
@@ -57,6 +58,8 @@ class Method(ABC):
     """Heavy modules that jobs using this method import; they are loaded once a run instead of once a job."""
     versions: ClassVar[tuple[str, ...]] = ()
     """Distributions whose installed version decides the result: a new version runs the jobs again."""
+    library: ClassVar[tuple[str, ...]] = ()
+    """Modules of Prunery that the stage calls for methods of this kind alone: their code counts as the method's."""
 
     follows: ClassVar[tuple[str, ...]] = ()
     """Steps of which at least one must stand earlier in a recipe: a stage (`prune`) or a method of it (`prune=nm`).
@@ -75,7 +78,8 @@ class Method(ABC):
         """Where it was looked up; none if it was made directly."""
 
     def needs(self) -> tuple[str, ...]:
-        """Measurements of the parent network this method reads, such as `("calibrate=activations",)`."""
+        """Measurements this method reads (`prunery.needs`): of the parent network (`("calibrate=activations",)`), or of
+        all networks on the way to it (`("history:evaluate=standard",)`)."""
         return ()
 
     def promises(self) -> tuple[str, ...]:

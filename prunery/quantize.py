@@ -17,6 +17,7 @@ from prunery.folding import batch_norm_pairs
 from prunery.formats import LayerSettings
 from prunery.integer import IntegerPlan
 from prunery.layers import compressible, is_plain, layer_of, quantized_layers
+from prunery.needs import parse_need
 from prunery.plans import Plan, check_plan
 from prunery.simulating import Simulating, simulating_layers, with_observed
 from prunery.weightonly import WeightPlan
@@ -126,5 +127,5 @@ def _check_network(network: nn.Module, who: str) -> None:
 
 def _check_measured(method: Quantizer, measured: Measured, who: str) -> None:
     for need in method.needs():
-        if need.partition("=")[2] not in measured:
+        if parse_need(need).variant not in measured:
             raise PruneryError(f"{who}: it needs {need}, which was not measured for this network")

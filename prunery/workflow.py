@@ -12,21 +12,17 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from prunery.checking import analysed, check_profiles, check_recipe, measured
+from prunery.checking import check_profiles
 from prunery.config import read_profiles
-from prunery.contract import TRANSFORMS, Method
 from prunery.identity import identity, report_code, stage_code
+from prunery.inputs import Inputs, Wildcards, base_of
 from prunery.packing import pack
-from prunery.recipe import Recipe
 from prunery.registry import Registry, build_registry
 from prunery.reporting.claims import read_claims
-from prunery.sources import Sources
 from prunery.together import Together, trained_together
 
-Wildcards = Any  # Snakemake's namedlist of wildcard values: attributes by name
 
-
-class Workflow(Sources):
+class Workflow(Inputs):
     """One study as the rules see it. Raises `PruneryError` for any mistake in the config."""
 
     def __init__(self, config: Mapping[str, Any], scripts: Path, registry: Registry | None = None) -> None:
@@ -38,83 +34,6 @@ class Workflow(Sources):
         self.absent = self.missing_files(self.listed)
         self.recipes = self.present(self.listed)
         self.scripts = scripts
-
-    # --- input files -------------------------------------------------------------------------------------------------
-
-    def dense(self, wildcards: Wildcards) -> str:
-        """Input: the recipe's dense network."""
-        return self.network(self.dense_folder(wildcards.folder))
-
-    def data(self, wildcards: Wildcards) -> str:
-        """Input: the prepared data file of the base a path starts with."""
-        self._check_asked(wildcards)
-        return self.data_of(_base_of(wildcards))
-
-    def data_files(self, wildcards: Wildcards) -> list[str]:
-        """Input: the user's files that a data source reads."""
-        return self.files_of("data", self.data_names[wildcards.data])
-
-    def weights(self, wildcards: Wildcards) -> list[str]:
-        """Input: the local files with first values that a base's model names."""
-        return self.weights_of(wildcards.base)
-
-    def measured(self, stage: str) -> Callable[[Wildcards], list[str]]:
-        """Input function: the measurements of the parent that the stage's method needs."""
-
-        def inputs(wildcards: Wildcards) -> list[str]:
-            self._check_asked(wildcards)
-            needs = [need.partition("=") for need in self._method(stage, wildcards).needs()]
-            return [self.measure(wildcards.parent, kind, variant) for kind, _, variant in needs]
-
-        return inputs
-
-    def teacher(self, wildcards: Wildcards) -> list[str]:
-        """Input: the network a student learns from, if its recipe has a teacher."""
-        method: Any = self._method("distill", wildcards)
-        return self._teacher_of(method, wildcards.parent) if method.teacher else []
-
-    def compared(self, wildcards: Wildcards) -> list[str]:
-        """Input: the network that a recipe's last student is compared with: its teacher, or one named to that end."""
-        students = [step for step in self.recipe(wildcards.folder).steps if step.stage == "distill"]
-        if not students:
-            return []
-        return self._teacher_of(
-            self._configured("distill", students[-1].variant, students[-1].amount), wildcards.folder
-        )
-
-    def _teacher_of(self, method: Any, folder: str) -> list[str]:
-        """The recipe's own dense network, or that of another recipe by name; none where the settings name none."""
-        name = getattr(method.settings, "teacher", "dense" if method.teacher else None)
-        if name in (None, "dense"):
-            return [self.network(self.dense_folder(folder))] if name else []
-        return [self.network(str(self.study.written_out([name])[0]))]
-
-    def analysed(self, wildcards: Wildcards) -> list[str]:
-        """Input: the evaluations and other measures that an analysis reads, and how their networks trained."""
-        method: Any = self._method("analyse", wildcards)
-        found = []
-        for recipe in self.present(analysed(self.study, method, self.listed)):
-            trained = [prefix for prefix in recipe.prefixes() if self._history(prefix)]
-            found += [file for prefix in trained for file in (self.network(str(prefix)), *self._history(prefix))]
-            found.append(self.measure(str(recipe), "evaluate", self.study.measures.evaluate[0]))
-        return list(dict.fromkeys([*found, *self._measured(method)]))
-
-    def _measured(self, method: Method) -> list[str]:
-        """The other measures that an analysis reads."""
-        found = measured(self.study, self.registry, method, self.listed)
-        return [self.measure(str(recipe), *kind) for recipe, *kind in found if recipe.base not in self.absent]
-
-    def _check_asked(self, wildcards: Wildcards) -> None:
-        """Refuse a recipe that breaks a rule: it may have been asked for on the command line, unlisted."""
-        names = dict(wildcards.items())
-        steps = [f"{stage}={names[stage]}" for stage in ("seeds", *TRANSFORMS) if stage in names]
-        folder = "/".join([names.get("folder") or names.get("parent") or names["base"], *steps])
-        if folder not in self._listed:
-            check_recipe(self.study, self.registry, self.recipe(folder))
-
-    @cached_property
-    def _listed(self) -> set[str]:
-        return {str(prefix) for recipe in self.listed for prefix in recipe.prefixes()}
 
     @cached_property
     def together(self) -> list[Together]:
@@ -144,7 +63,7 @@ class Workflow(Sources):
             return told
         if stage == "analyse":
             return told | {"root": self.root}
-        base = self.study.bases[_base_of(wildcards)]
+        base = self.study.bases[base_of(wildcards)]
         told["model"] = self._identity("model", base.model)
         if stage == "train":
             told |= {"variant": base.train, "seeds": wildcards.seeds}
@@ -164,22 +83,6 @@ class Workflow(Sources):
         settings = [[name, model.settings.model_dump(mode="json")] for name, model in zip(bases, models, strict=True)]
         return told | {"seeds": seeds, "together": settings}
 
-    def _chosen(self, stage: str, wildcards: Wildcards) -> tuple[str, str | None]:
-        """The variant and the amount of a job."""
-        if stage == "train":
-            return self.study.bases[wildcards.base].train, None
-        if stage == "data":
-            return self.data_names[wildcards.data], None
-        variant, _, amount = getattr(wildcards, stage).partition("@")
-        return variant, amount or None
-
-    def _method(self, stage: str, wildcards: Wildcards) -> Method:
-        return self._configured(stage, *self._chosen(stage, wildcards))
-
-    @cache  # noqa: B019 - as above; a study of thousands of jobs has few variants
-    def _configured(self, stage: str, variant: str, amount: str | None = None) -> Method:
-        return self.study.method(self.registry, stage, variant, amount)
-
     @cache  # noqa: B019 - as above
     def _identity(self, stage: str, variant: str, amount: str | None = None) -> dict[str, Any]:
         return identity(self.registry, self._configured(stage, variant, amount))
@@ -198,7 +101,7 @@ class Workflow(Sources):
         for recipe in self.recipes:
             for prefix in recipe.prefixes():
                 folder = str(prefix)
-                wanted += [self.network(folder), *self._history(prefix)]
+                wanted += [self.network(folder), *self.history(prefix)]
                 wanted += [self.measure(folder, "evaluate", name) for name in measures.evaluate]
             dense = str(recipe.prefixes()[0])
             wanted += [self.measure(dense, "calibrate", name) for name in measures.calibrate]
@@ -209,10 +112,6 @@ class Workflow(Sources):
         for name in measures.analyse:
             wanted += [*self._measured(self._configured("analyse", name)), self.analysis(name)]
         return list(dict.fromkeys(wanted))
-
-    def _history(self, recipe: Recipe) -> list[str]:
-        last = recipe.steps[-1].stage if recipe.steps else "train"
-        return [f"{self.root}/{recipe}/history.json"] if last in ("train", "finetune", "distill") else []
 
     @property
     def claims(self) -> list[str]:
@@ -235,8 +134,3 @@ class Workflow(Sources):
     def threads(self, stage: str) -> int:
         """Cores of one job of a stage: the config's `threads`, else one (small networks are fastest so)."""
         return self.study.threads.get(stage, 1)
-
-
-def _base_of(wildcards: Wildcards) -> str:
-    names = dict(wildcards.items())
-    return str(names.get("base") or (names.get("parent") or names["folder"]).split("/")[0])

@@ -1,10 +1,12 @@
-# Masks weights of the parent network, or removes channels from it.
+# Masks weights of the parent network, removes channels from it, or changes what it computes.
 
 
 rule prune:
     input:
         parent=f"{ROOT}/{{parent}}/model.json",
         measured=study.measured("prune"),
+        dense=study.restored,
+        data=study.tried,
     output:
         network=f"{ROOT}/{{parent}}/prune={{prune}}/model.json",
     log:

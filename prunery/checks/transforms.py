@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from prunery import gates, toys
 from prunery.checkpoint import Checkpoint, Origin, Replica
 from prunery.checks.base import Case, check, is_json, outputs, seeded, silent, stage_function
-from prunery.contract import ChannelPruner
+from prunery.contract import ChannelPruner, Pruner, Rewirer, Selector
 from prunery.layers import layer_of, quantized_layers, weights
 from prunery.plans import check_plan
 from prunery.registry import registry
@@ -19,7 +19,13 @@ from prunery.registry import registry
 def _transformed(method: Any, parent: Checkpoint) -> dict[int, Replica]:
     """What the method's stage makes of a checkpoint, past the gates."""
     stage = stage_function(method.stage)
-    if method.stage in ("prune", "quantize"):
+    if isinstance(method, Selector):
+        from prunery.selecting import select
+
+        replicas = select(method, parent, toys.toy_images(), toys.measured_by(method, parent), silent)
+    elif method.stage == "prune":
+        replicas = stage(method, parent, toys.measured_by(method, parent), toys.toy_checkpoint(parent.seeds))
+    elif method.stage == "quantize":
         replicas = stage(method, parent, toys.measured_by(method, parent))
     elif method.stage == "finetune":
         replicas, outcome = stage(method, parent, toys.toy_images(), silent)
@@ -91,8 +97,8 @@ def transform_keeps_masks(case: Case) -> None:
 def masks_fit_the_weights(case: Case) -> None:
     """Known keys, shape, bool, on the weights' device; the weights untouched; the same seed, the same masks."""
     method = case.configured()
-    if isinstance(method, ChannelPruner):
-        return  # `prunery.checks.channels` asks
+    if not isinstance(method, Pruner):
+        return  # it answers with something else, which its stage checks
     parent = _parent(method)
     measured = toys.measured_by(method, parent)
     for seed, replica in parent.replicas.items():
@@ -107,15 +113,19 @@ def masks_fit_the_weights(case: Case) -> None:
 
 @check("prune")
 def pruned_weights_are_zero_and_stay_pruned(case: Case) -> None:
-    """Through the stage: the masks are in the network, what they drop is zero, nothing pruned earlier revives."""
+    """Through the stage: the masks are in the network, what they drop is zero; nothing pruned earlier revives.
+
+    Methods that choose values, or train what was pruned, may revive it.
+    """
     method, parent = case.configured(), _parent(case.configured(), masked=True)
-    if isinstance(method, ChannelPruner):
-        return  # `prunery.checks.channels` asks
+    if isinstance(method, ChannelPruner | Rewirer):
+        return  # `prunery.checks.channels` asks the first, the second has no say in masks
     for seed, replica in _transformed(method, parent).items():
         older = _masks(parent.replicas[seed].network)
         masks = _masks(replica.network)
         assert set(older) <= set(masks)
-        assert not any((masks[key] & ~older[key]).any() for key in older), "a frozen weight was revived"
+        if isinstance(method, Pruner):
+            assert not any((masks[key] & ~older[key]).any() for key in older), "a frozen weight was revived"
         for key, mask in masks.items():
             assert not replica.network.get_parameter(key.removesuffix("/mask"))[~mask].any(), key
 
