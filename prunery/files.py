@@ -55,8 +55,8 @@ def save_text(text: str, path: Path) -> None:
 
 
 def save_json(value: Any, path: Path) -> None:
-    """Write JSON atomically; keys sorted, so that equal values give equal bytes. NaN is refused."""
-    save_text(json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n", path)
+    """Write JSON atomically, keys in their own order: layers as in the network, rows as the user has them. No NaN."""
+    save_text(json.dumps(value, indent=1, allow_nan=False) + "\n", path)
 
 
 def save_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:

@@ -55,7 +55,7 @@ def _together(study: Workflow, name: str, bases: list[str]) -> Together:
         networks=[study.network(folder) for folder in folders],
         histories=[f"{study.root}/{folder}/history.json" for folder in folders],
         log=f"logs/{study.root}/{name}/{seeds}/train.log",
-        job=lambda wildcards: json.dumps(told, sort_keys=True),
+        job=lambda wildcards: json.dumps(told),
     )
 
 

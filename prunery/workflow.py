@@ -43,17 +43,17 @@ class Workflow(Inputs):
     # --- what a job is told ------------------------------------------------------------------------------------------
 
     def job(self, stage: str) -> Callable[[Wildcards], str]:
-        """Params function: what a job of this stage must know, as JSON with sorted keys.
+        """Params function: what a job of this stage must know, as JSON; dictionaries keep the order of the config.
 
         It takes wildcards only: Snakemake compares no params that are derived from input or output.
         """
-        return lambda wildcards: json.dumps(self._told(stage, wildcards), sort_keys=True)
+        return lambda wildcards: json.dumps(self._told(stage, wildcards))
 
     def files(self, wildcards: Wildcards, input: Any, output: Any) -> str:
         """Params function: where a job finds things, as JSON (packed if long); Snakemake compares the files, not it."""
         named = {name: [value] if isinstance(value, str) else list(value) for name, value in input.items()}
         places = {"plugins": self.study.plugins, "data_folder": self.study.data_folder}
-        return pack(json.dumps({"input": named, "output": dict(output.items()), **places}, sort_keys=True))
+        return pack(json.dumps({"input": named, "output": dict(output.items()), **places}))
 
     def _told(self, stage: str, wildcards: Wildcards) -> dict[str, Any]:
         variant, amount = self._chosen(stage, wildcards)
@@ -121,7 +121,7 @@ class Workflow(Inputs):
     def report_job(self) -> str:
         """Params of the report: its title, its profile, and the code that writes it."""
         told = {"stage": "report", "root": self.root, "profile": self.study.profile, "code": report_code(self.scripts)}
-        return json.dumps(told | {"title": self.study.title or self.study.study}, sort_keys=True)
+        return json.dumps(told | {"title": self.study.title or self.study.study})
 
     @property
     def imports(self) -> list[str]:

@@ -6,6 +6,7 @@ import torch
 from prunery.errors import PruneryError
 from prunery.files import save_json
 from prunery.measured import save_findings
+from prunery.record import FORMAT
 from prunery.report import write_report
 from prunery.reporting.sensitivities import sensitivity_findings
 
@@ -83,3 +84,11 @@ def test_damaged_files_are_named(tmp_path):
     file.write_bytes(b"nothing")
     with pytest.raises(PruneryError, match=r"calibrate=x.safetensors is not a readable result"):
         sensitivity_findings(tmp_path, [file])
+
+
+def test_layers_stand_in_the_networks_order(files, tmp_path):
+    tensors = dict.fromkeys(("b.weight", "b.bias", "a.weight"), {"shape": [1]})
+    record = {"format": FORMAT, "replicas": {"0": {"tensors": tensors}}}
+    save_json(record, files[0].with_name("model.json"))
+    found = sensitivity_findings(tmp_path, files[:1])["net/seeds=0-1/calibrate=weights"]
+    assert [row[0] for row in found.tables[0].rows] == ["b.weight", "a.weight"]

@@ -67,4 +67,6 @@ def quantity_text(quantity: Quantity | None, factor: float = 1, digits: int | No
 
 def paper_text(value: float | None) -> str:
     """A paper's number, as it stands there."""
-    return NONE if value is None else f"{value:,.6g}"
+    if value is None:
+        return NONE
+    return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.6g}"

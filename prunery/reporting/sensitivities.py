@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 
 from prunery.errors import PruneryError
 from prunery.findings import Chart, Findings, Table
+from prunery.record import RECORD, read_record
 from prunery.reporting.panels import COLOURS, accuracy_figure, line
 from prunery.reporting.statistics import rounded
 
@@ -38,8 +39,17 @@ def sensitivity_findings(root: Path, files: Iterable[Path]) -> dict[str, Finding
     found = {}
     for file in files:
         if file.suffix == ".safetensors" and file.name.startswith("calibrate=") and (seeds := _read(file)):
-            found[file.relative_to(root).with_suffix("").as_posix()] = _findings(seeds)
+            found[file.relative_to(root).with_suffix("").as_posix()] = _findings(seeds, _order(file.with_name(RECORD)))
     return found
+
+
+def _order(record: Path) -> list[str]:
+    """The keys of a network's tensors, in the network's order; none if its record cannot be read."""
+    try:
+        replicas = read_record(record.parent)["replicas"]
+    except PruneryError:
+        return []
+    return list(next(iter(replicas.values()))["tensors"])
 
 
 def _read(file: Path) -> dict[str, Rows]:
@@ -57,9 +67,10 @@ def _read(file: Path) -> dict[str, Rows]:
     return seeds if all("dense_accuracy" in row for rows in seeds.values() for row in rows.values()) else {}
 
 
-def _findings(seeds: Mapping[str, Rows]) -> Findings:
+def _findings(seeds: Mapping[str, Rows], order: list[str]) -> Findings:
     first = next(iter(seeds.values()))
-    keys, row = list(first), next(iter(first.values()))
+    keys = [key for key in order if key in first] or list(first)
+    row = first[keys[0]]
     mode = "formats" if "share" not in row else "channels" if "channels" in row else "weights"
     levels = _levels(row)
     dense = 100 * float(np.mean([each["dense_accuracy"] for rows in seeds.values() for each in rows.values()]))
