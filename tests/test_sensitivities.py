@@ -87,8 +87,14 @@ def test_damaged_files_are_named(tmp_path):
 
 
 def test_layers_stand_in_the_networks_order(files, tmp_path):
-    tensors = dict.fromkeys(("b.weight", "b.bias", "a.weight"), {"shape": [1]})
-    record = {"format": FORMAT, "replicas": {"0": {"tensors": tensors}}}
+    tensors = {key: {"shape": [1]} for key in ("b.weight", "b.bias", "a.weight")}
+    spec = {"kind": "image", "shape": [1], "classes": 2, "vocabulary": 0}
+    record = {
+        "format": FORMAT,
+        "network": {"model": "toy", "settings": {}, "spec": spec},
+        "provenance": {},
+        "replicas": {"0": {"edits": [], "files": {}, "tensors": tensors}},
+    }
     save_json(record, files[0].with_name("model.json"))
     found = sensitivity_findings(tmp_path, files[:1])["net/seeds=0-1/calibrate=weights"]
     assert [row[0] for row in found.tables[0].rows] == ["b.weight", "a.weight"]
