@@ -12,6 +12,7 @@ from torch import Tensor
 from prunery.checkpoint import Checkpoint
 from prunery.contract import CalibrationSettings, Calibrator
 from prunery.data import Dataset
+from prunery.leftout import explaining
 from prunery.network import device
 
 Batches = Iterator[tuple[Tensor, Int[Tensor, " batch"]]]
@@ -23,7 +24,8 @@ def calibrate(method: Calibrator, checkpoint: Checkpoint, dataset: Dataset) -> d
     found = {}
     for seed, replica in checkpoint.replicas.items():
         network = replica.network.to(device()).eval()
-        rows = method.measure(network, _batches(chosen, method.settings))
+        with explaining(network):
+            rows = method.measure(network, _batches(chosen, method.settings))
         found[seed] = {key: {name: value.cpu() for name, value in row.items()} for key, row in rows.items()}
         network.cpu()
     return found

@@ -52,12 +52,12 @@ class Feature:
 # --- which there are -------------------------------------------------------------------------------------------------
 
 
-def hidden(network: nn.Module, example: Tensor) -> list[Feature]:
+def hidden(network: nn.Module, example: Tensor, whose: str = "network") -> list[Feature]:
     """What each `Linear` and `Conv2d` reads, in the order they run; the first one is left out if it reads the images.
 
     The last one is the penultimate feature: what the logits are made of. Of a layer that runs twice, the last run
     counts; what is no tensor with a row per sample (windows of an image, say) is left out.
-    `example` has two samples or more. Raises `PruneryError` if there is none.
+    `example` has two samples or more. Raises `PruneryError` if there is none, saying whose: the network's name.
     """
     names = [name for name, layer in network.named_modules() if name and isinstance(layer, WEIGHTED)]
     found = []
@@ -66,30 +66,32 @@ def hidden(network: nn.Module, example: Tensor) -> list[Feature]:
         found.append(_feature(name, "input", value, channels_last, len(example)))
     first = int(example.is_floating_point())
     if not (features := [feature for feature in found[first:] if feature is not None]):
-        raise PruneryError("features: the network has no hidden Linear or Conv2d to read: choose a deeper model")
+        raise PruneryError(f"features: the {whose} has no hidden Linear or Conv2d to read: choose a deeper model")
     return features
 
 
-def named(network: nn.Module, example: Tensor, patterns: Sequence[str]) -> list[Feature]:
+def named(network: nn.Module, example: Tensor, patterns: Sequence[str], whose: str = "network") -> list[Feature]:
     """What the modules give whose names the patterns (as in a shell) match, in the order they run.
 
     Maps `[B, C, H, W]` count as channels first, other tensors as channels last (`[B, tokens, C]`).
-    Raises `PruneryError` if a pattern matches nothing that runs, or something that gives no such tensor.
+    Raises `PruneryError` if a pattern matches nothing that runs, or something that gives no such tensor, saying whose.
     """
     names = [name for name, _ in network.named_modules() if name]
     ran = _run(network, example, "output", names)
     for pattern in patterns:
         if not any(fnmatchcase(name, pattern) for name in ran):
-            raise PruneryError(f"features: {unknown('layer that runs', pattern, ran)}")
+            raise PruneryError(f"features of the {whose}: {unknown('layer that runs', pattern, ran)}")
     chosen = [name for name in ran if any(fnmatchcase(name, pattern) for pattern in patterns)]
-    return [_checked(name, ran[name], len(example)) for name in chosen]
+    return [_checked(name, ran[name], len(example), whose) for name in chosen]
 
 
-def _checked(name: str, value: Any, batch: int) -> Feature:
+def _checked(name: str, value: Any, batch: int, whose: str) -> Feature:
     channels_last = not (isinstance(value, Tensor) and value.dim() == 4)
     feature = _feature(name, "output", value, channels_last, batch)
     if feature is None:
-        raise PruneryError(f"features: layer {name!r} gives no tensor of 2 to 4 axes per batch: name another layer")
+        raise PruneryError(
+            f"features of the {whose}: layer {name!r} gives no tensor of 2 to 4 axes per batch: name another layer"
+        )
     return feature
 
 
@@ -125,7 +127,8 @@ def listening(network: nn.Module, wanted: Sequence[tuple[str, Side]]) -> Iterato
     for name, side in dict.fromkeys(wanted):
         layer = network.get_submodule(name)
         if side == "input":
-            handles.append(layer.register_forward_pre_hook(_reader(heard, name), with_kwargs=True))
+            reader = _reader(heard, name)  # before other hooks: one may put the channels into the layer's own order
+            handles.append(layer.register_forward_pre_hook(reader, with_kwargs=True, prepend=True))
         else:
             handles.append(layer.register_forward_hook(_listener(heard, name)))
     try:

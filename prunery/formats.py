@@ -83,7 +83,7 @@ def layer_formats(keys: Iterable[str], settings: LayerSettings, common: str) -> 
     if settings.first_last is not None and keys:
         found[keys[0]] = found[keys[-1]] = settings.first_last
     for pattern, format_ in settings.formats.items():
-        found |= dict.fromkeys(matching(pattern, keys), format_)
+        found |= dict.fromkeys(matching(pattern, keys, "formats"), format_)
     kept = set(included(keys, settings.exclude))
     return {key: format_ if key in kept else "fp32" for key, format_ in found.items()}
 

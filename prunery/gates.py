@@ -20,6 +20,7 @@ from prunery.contract import Method
 from prunery.data import Spec
 from prunery.errors import PruneryError
 from prunery.layers import compressible, quantized_layers
+from prunery.leftout import beware
 
 SAMPLES = 8
 """Random inputs on which a method that promises agreement is compared with its parent."""
@@ -89,10 +90,14 @@ def emptied(before: nn.Module, after: nn.Module) -> list[str]:
 def warnings(parent: Checkpoint, replicas: Mapping[int, Replica]) -> list[str]:
     """What is allowed and seldom meant, one line for all seeds that it is true of."""
     empty: dict[str, list[str]] = {}
+    partial = []
     for seed, replica in replicas.items():
-        if layers := emptied(parent.replicas[seed].network, replica.network):
+        before = parent.replicas[seed]
+        if layers := emptied(before.network, replica.network):
             empty.setdefault(", ".join(layers), []).append(str(seed))
-    return [f"seed {', '.join(seeds)} has no weight left in {layers}" for layers, seeds in empty.items()]
+        partial.append(beware(replica.network, replica.edits[len(before.edits) :]))
+    found = [f"seed {', '.join(seeds)} has no weight left in {layers}" for layers, seeds in empty.items()]
+    return [*dict.fromkeys(filter(None, partial)), *found]
 
 
 def check_finite(network: nn.Module, who: str) -> None:

@@ -9,6 +9,7 @@ from torch import nn
 
 from prunery.checkpoint import Checkpoint, Origin, load
 from prunery.contract import Architecture
+from prunery.layers import copyable
 from prunery.registry import Registry, registry
 
 
@@ -22,7 +23,7 @@ def architecture(origin: Origin, methods: Registry | None = None) -> Architectur
 def build(origin: Origin) -> nn.Module:
     """The bare network; its values are to be overwritten, so torch's generator is left as it was."""
     with torch.random.fork_rng(devices=[]):
-        return architecture(origin).build(origin.spec)
+        return copyable(architecture(origin).build(origin.spec))
 
 
 def load_checkpoint(folder: Path) -> Checkpoint:

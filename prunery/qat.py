@@ -66,6 +66,7 @@ class QatLearner(SupervisedLearner):
         from prunery.edits import fake_quantize_edit, fold_edit
         from prunery.folding import batch_norm_pairs, folded
         from prunery.layers import compressible, is_plain
+        from prunery.leftout import explaining
         from prunery.simulating import simulating_layers
         from prunery.wiring import wiring
 
@@ -76,9 +77,10 @@ class QatLearner(SupervisedLearner):
         if not wires:
             who = f"{self.stage} method {self.name!r}"
             raise PruneryError(f"{who}: the network runs no Linear or Conv2d to quantize: choose another model")
-        roundings = (
-            stored_roundings(wires, self.settings) if self.settings.format else roundings_of(wires, self.settings)
-        )
+        with explaining(network):
+            roundings = (
+                stored_roundings(wires, self.settings) if self.settings.format else roundings_of(wires, self.settings)
+            )
         pairs = batch_norm_pairs(network, example)
         return [*([fold_edit(pairs)] if pairs else []), fake_quantize_edit(roundings)]
 

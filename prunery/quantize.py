@@ -17,6 +17,7 @@ from prunery.folding import batch_norm_pairs
 from prunery.formats import LayerSettings
 from prunery.integer import IntegerPlan
 from prunery.layers import compressible, is_plain, layer_of, quantized_layers
+from prunery.leftout import explaining
 from prunery.needs import parse_need
 from prunery.plans import Plan, check_plan
 from prunery.simulating import Simulating, simulating_layers, with_observed
@@ -52,7 +53,8 @@ def _quantize_one(method: Quantizer, parent: Replica, measured: Measured, seed: 
     shown, odd = _shown(network, example)
     if isinstance(method.settings, LayerSettings):
         _check_formats(method.settings, shown, odd, who)
-    plans = _plans(method, network, shown, with_observed(measured, network), who)
+    with explaining(network, odd):
+        plans = _plans(method, network, shown, with_observed(measured, network), who)
     left = [key for key, _ in simulating_layers(network) if key not in plans]
     replacing = [*_edits(plans), *([float_edit(left)] if left else [])]
     replay(network, replacing)

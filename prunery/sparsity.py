@@ -58,19 +58,32 @@ class SparsitySettings(Settings):
         return self
 
 
-def matching(pattern: str, keys: Iterable[str]) -> list[str]:
-    """The keys a shell pattern matches. Raises `PruneryError` if there is none: the setting would do nothing."""
+class UnmatchedError(PruneryError):
+    """A pattern in a setting that matches none of the weights that could be compressed."""
+
+    def __init__(self, setting: str, pattern: str, keys: Iterable[str]) -> None:
+        super().__init__(f"the setting {setting}: {unknown('weight', pattern, keys)}")
+        self.setting, self.pattern = setting, pattern
+
+
+def matching(pattern: str, keys: Iterable[str], setting: str) -> list[str]:
+    """The keys a shell pattern of a setting matches.
+
+    Raises `UnmatchedError` if there is none: the setting would do nothing.
+    """
     keys = list(keys)
     found = [key for key in keys if fnmatchcase(key, pattern)]
     if not found:
-        raise PruneryError(unknown("weight", pattern, keys))
+        raise UnmatchedError(setting, pattern, keys)
     return found
 
 
 def included(keys: Iterable[str], exclude: Iterable[str]) -> list[str]:
     """The keys that no pattern of `exclude` matches, in order. Raises `PruneryError` if none is left."""
     keys, exclude = list(keys), list(exclude)
-    left_out = {key for pattern in exclude for key in matching(pattern, keys)}
+    if not keys:
+        raise PruneryError("the network has no Linear or Conv2d with a weight of its own: choose another model or step")
+    left_out = {key for pattern in exclude for key in matching(pattern, keys, "exclude")}
     left = [key for key in keys if key not in left_out]
     if not left:
         raise PruneryError(f"the setting exclude ({', '.join(exclude)}) leaves no layer")
@@ -91,7 +104,7 @@ def layer_shares(keys: list[str], settings: SparsitySettings) -> dict[str, float
         return dict(zip(keys, profile, strict=True))
     shares = dict.fromkeys(keys, settings.sparsity)
     for pattern, share in (profile or {}).items():
-        shares |= dict.fromkeys(matching(pattern, keys), share)
+        shares |= dict.fromkeys(matching(pattern, keys, "profile"), share)
     return shares
 
 

@@ -55,7 +55,8 @@ def spread(scale: Float[Tensor, "out *groups"], shape: Sequence[int], group: int
     """One scale per output channel, or per `group` of its weights in order, to multiply a weight of this shape with."""
     if group is None:
         return scale.reshape(-1, *[1] * (len(shape) - 1))
-    return scale.repeat_interleave(group, dim=1)[:, : prod(shape[1:])].reshape(tuple(shape))
+    columns = prod(shape[1:])
+    return scale.repeat_interleave(min(group, columns), dim=1)[:, :columns].reshape(tuple(shape))
 
 
 @torch.library.custom_op("prunery::dequantize_channels", mutates_args=())

@@ -17,13 +17,14 @@ from prunery.data import Spec
 from prunery.edits import Edit, add_masks, cut_channels, mask_edit
 from prunery.errors import PruneryError, unknown
 from prunery.layers import layer_of
+from prunery.permuting import ORDER
 from prunery.simulating import simulating_layers
 
 SAMPLES = 2
 
 
 class Surgeon:
-    """Removes channels from replicas; those of one shape share the search for what goes together."""
+    """Removes channels from replicas; those alike share the search for what goes together."""
 
     def __init__(self, spec: Spec) -> None:
         self.samples = spec.random(SAMPLES, torch.Generator().manual_seed(0))
@@ -31,7 +32,8 @@ class Surgeon:
 
     def structure(self, network: nn.Module) -> Structure:
         """What may be removed from a network."""
-        shape = f"{network!r} {[(key, tuple(value.shape)) for key, value in network.state_dict().items()]}"
+        orders = [order.tolist() for key, order in network.named_buffers() if key.endswith(ORDER)]
+        shape = f"{network!r} {[(key, tuple(value.shape)) for key, value in network.state_dict().items()]} {orders}"
         if shape not in self._structures:
             self._structures[shape] = proved_structure(network, self.samples)
         return self._structures[shape]

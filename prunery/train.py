@@ -12,6 +12,7 @@ from prunery.contract import Architecture, Learner
 from prunery.data import Dataset
 from prunery.edits import replay
 from prunery.history import History, Progress
+from prunery.layers import copyable
 from prunery.training import fit_shapes
 
 
@@ -59,4 +60,4 @@ def initial(architecture: Architecture, origin: Origin, seed: int) -> nn.Module:
     """The network of a seed before training; torch's global generator is left as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return architecture.create(origin.spec)
+        return copyable(architecture.create(origin.spec))

@@ -96,8 +96,8 @@ def percentile(weight: Float[Tensor, "..."], share: float) -> Float[Tensor, ""]:
 def _in_groups(rows: Float[Tensor, "out columns"], group: int | None) -> Float[Tensor, "out *groups size"]:
     if group is None:
         return rows
-    count = blocks(rows.shape, group)
-    return F.pad(rows, (0, count * group - rows.shape[1])).unflatten(1, (count, group))
+    count, size = blocks(rows.shape, group), min(group, rows.shape[1])
+    return F.pad(rows, (0, count * size - rows.shape[1])).unflatten(1, (count, size))
 
 
 # --- layers ----------------------------------------------------------------------------------------------------------

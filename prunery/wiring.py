@@ -17,6 +17,7 @@ RELU: set[Any] = {F.relu, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_}
 PASSED_ON: set[Any] = {
     *RELU,
     *(torch.flatten, torch.reshape, torch.permute, torch.transpose, torch.squeeze, torch.unsqueeze, F.max_pool2d),
+    *(torch.index_select, Tensor.index_select),
     *(Tensor.flatten, Tensor.reshape, Tensor.permute, Tensor.transpose, Tensor.squeeze, Tensor.unsqueeze),
     *(Tensor.view, Tensor.unflatten, Tensor.contiguous, Tensor.__getitem__),
 }

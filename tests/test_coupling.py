@@ -10,8 +10,18 @@ import torch.nn.functional as F
 from torch import nn
 
 from prunery.coupling.atoms import FREE, KEPT, Atoms
-from prunery.coupling.structure import STAYS, structure_of
-from prunery.coupling.trials import FAILED, comes_out_right, proved_structure, scrambled, zeroed
+from prunery.coupling.products import ACROSS, COMPUTED
+from prunery.coupling.structure import SHARED, STAYS, UNSEEN, structure_of
+from prunery.coupling.trials import (
+    CRASHED,
+    FAILED,
+    _alike_together,
+    _proved,
+    comes_out_right,
+    proved_structure,
+    scrambled,
+    zeroed,
+)
 from prunery.edits import cut_channels
 
 IMAGE = (3, 8, 8)
@@ -250,7 +260,56 @@ def test_a_trial_removal_refuses_what_counts_positions():
         lambda m, x: m.head((m.a(x)[:, :3] * 2).mean((2, 3))), a=nn.Conv2d(3, 6, 1), head=head(3)
     )  # channel 3 would take the place of one that went
     assert structure_of(network.eval(), inputs(*IMAGE)[:1]).groups
+    assert structure(network).fixed["a.weight"] == CRASHED
+    network = Net(
+        lambda m, x: m.head((m.a(x) * (torch.arange(len(m.a.weight)) % 2)[:, None, None]).mean((2, 3))),
+        a=nn.Conv2d(3, 6, 1), head=head(6),
+    )  # fmt: skip
     assert structure(network).fixed["a.weight"] == FAILED
+
+
+@pytest.mark.parametrize(
+    ("bad", "most"),
+    [
+        ([], 1),
+        (["a7"], 21),
+        ([f"a{place}" for place in range(24)], 37),
+        ([f"b{place}" for place in range(16)], 45),
+        ([f"{kind}{place}" for kind in "abc" for place in range(24)], 78),
+    ],
+)
+def test_groups_that_fail_are_found_in_few_trials(bad, most):
+    names, tried = [f"{kind}{place}" for place in range(24) for kind in "abc"], []
+
+    def works(some):
+        tried.append(some)
+        return not set(some) & set(bad)
+
+    assert sorted(_proved(_alike_together(names), works)) == sorted(set(names) - set(bad))
+    assert len(tried) <= most
+
+
+def test_groups_that_fail_together_only_are_not_all_given_up():
+    def works(some):
+        return not {"a", "c"} <= set(some)
+
+    assert _proved(["a", "b", "c", "d"], works) == ["a", "b"]
+
+
+def test_what_stays_says_why():
+    network = Net(
+        lambda n, x: n.head(F.conv2d(x, 2 * n.one.weight).mean((2, 3))),
+        one=nn.Conv2d(3, 6, 1), head=head(6), idle=nn.Linear(3, 3),
+    )  # fmt: skip
+    assert structure(network).fixed == {"one.weight": COMPUTED, "head.weight": OUTPUT, "idle.weight": UNSEEN}
+    network = Net(
+        lambda n, x: n.head(n.mix(n.stem(x).flatten(2)).mean(2)),
+        stem=nn.Conv2d(3, 6, 1), mix=nn.Linear(64, 5), head=head(6),
+    )  # fmt: skip
+    assert structure(network).fixed == {"mix.weight": ACROSS, "head.weight": OUTPUT}
+    tied = Net(lambda n, x: n.head(n.table(x)), table=nn.Embedding(7, 4), head=nn.Linear(4, 7))
+    tied.head.weight = tied.table.weight
+    assert structure_of(tied.eval(), torch.tensor([[1, 2]])).fixed == {"head.weight": SHARED}
 
 
 def test_weights_that_are_computed_first_stay():

@@ -132,6 +132,16 @@ def test_a_percentile_that_is_zero_would_wipe_a_pruned_layer_out(method, setting
         quantize(quantizer, parent, measured_by(quantizer, parent))
 
 
+def test_a_group_longer_than_a_channel_is_the_channel_and_takes_no_memory():
+    weight = torch.randn(5, 3, 3, 3, generator=torch.Generator().manual_seed(0))
+    whole, long = weight_plan(weight, "int4"), weight_plan(weight, "int4", GridSettings(group=2**40))
+    assert torch.equal(long.weight, whole.weight)
+    assert torch.equal(long.scale[:, 0], whole.scale)
+    layer = weight_layer(nn.Conv2d(3, 5, 3), "int4", 2**40)
+    layer.fill(long)
+    assert torch.equal(layer.real_weight(), whole.weight * whole.scale[:, None, None, None])
+
+
 def test_a_channel_of_zeros_has_a_usable_scale():
     plan = weight_plan(torch.zeros(2, 3), "int8")
     assert plan.scale.tolist() == pytest.approx([1e-8, 1e-8])

@@ -12,7 +12,7 @@ from prunery.coupling.ledger import Ledger
 from prunery.coupling.operators import Call, everywhere, pointwise, rule
 
 READ = "its channels are read together with values that stay"
-COMPUTED = "it meets a weight that is computed first"
+COMPUTED = "its weight, or one that reads its channels, is computed from others"
 ACROSS = "it runs along an axis that is no channel"
 
 

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from prunery.contract import Layer, Measured, Score
 from prunery.coupling.structure import STAYS, Structure
-from prunery.errors import PruneryError, unknown
+from prunery.errors import PruneryError
 from prunery.folding import batch_norm_pairs
 from prunery.layers import layer_of
+from prunery.sparsity import UnmatchedError
 
 
 def channel_layers(network: nn.Module, structure: Structure, measured: Measured, samples: Tensor) -> dict[str, Layer]:
@@ -93,7 +94,7 @@ def _normalized(scores: Float[Tensor, " units"], how: str) -> Float[Tensor, " un
 def included(structure: Structure, exclude: Iterable[str]) -> list[str]:
     """The groups of which no layer matches a pattern. Raises `PruneryError` if none is left."""
     patterns = list(exclude)
-    left_out = {name for pattern in patterns for name in matching(pattern, structure, structure.fixed)}
+    left_out = {name for pattern in patterns for name in matching(pattern, structure, "exclude", structure.fixed)}
     left = [name for name in structure.groups if name not in left_out]
     if not left:
         raise PruneryError(f"the setting exclude ({', '.join(patterns)}) leaves no layer")
@@ -112,13 +113,15 @@ def best(scores: Float[Tensor, " units"], count: int) -> Bool[Tensor, " units"]:
     return mask
 
 
-def matching(pattern: str, structure: Structure, also: Iterable[str] = ()) -> list[str]:
-    """The groups with a layer that a pattern matches. Raises `PruneryError` if there is none, nor one of `also`."""
+def matching(pattern: str, structure: Structure, setting: str, also: Iterable[str] = ()) -> list[str]:
+    """The groups with a layer that a pattern of a setting matches.
+
+    Raises `PruneryError` if there is none, nor one of `also`.
+    """
     found = [name for name, group in structure.groups.items() if any(fnmatchcase(key, pattern) for key in group.layers)]
     if not found and not any(fnmatchcase(key, pattern) for key in also):
         for key, why in structure.fixed.items():
             if fnmatchcase(key, pattern):
-                raise PruneryError(f"the channels of {key} cannot go: {why}")
-        keys = (key for group in structure.groups.values() for key in group.layers)
-        raise PruneryError(unknown("weight", pattern, keys))
+                raise PruneryError(f"the setting {setting}: the channels of {key} cannot go: {why}")
+        raise UnmatchedError(setting, pattern, (key for group in structure.groups.values() for key in group.layers))
     return found

@@ -18,6 +18,8 @@ from prunery.layers import compressible
 from prunery.sizes import macs_of
 
 SINGLE = "all its channels are one unit"
+SHARED = "its weight is another layer's, too"
+UNSEEN = "the network was not seen to use it"
 STAYS = -1
 
 
@@ -178,9 +180,11 @@ def _group(lines: Mapping[str, Int[Tensor, " out"]]) -> Group:
 
 
 def _why(ledger: Ledger, key: str, lines: Mapping[str, Int[Tensor, " out"]]) -> str:
-    """Why no channel of a layer can go."""
-    if key not in lines:
-        return "the network was not seen to use it"
-    first = ledger.stored[key].firsts[0]
-    reasons = (ledger.atoms.reason(first + place) for place in range(len(lines[key])))
-    return next((reason for reason in reasons if reason), SINGLE)
+    """Why no channel of a layer can go: the first reason of its outputs, or else its inputs, or elements."""
+    if key not in ledger.stored:
+        return SHARED
+    stored = ledger.stored[key]
+    parts = [*zip(stored.firsts, stored.shape, strict=True), (stored.elements, prod(stored.shape))]
+    labels = (torch.arange(first, first + size) for first, size in parts if first is not None)
+    reasons = (ledger.atoms.reason(label) for part in labels for label in ledger.atoms.roots(part).unique().tolist())
+    return next((reason for reason in reasons if reason), SINGLE if key in lines else UNSEEN)

@@ -29,9 +29,9 @@ class CrdSettings(FeatureSettings):
     memory_momentum: float = Field(0.5, ge=0, lt=1, description="share of the old embedding in a memory's update")
     same_class: bool = Field(False, description="whether samples of a sample's own class are negatives too")
     student_layer: str | None = Field(
-        None, description="pattern of the student's layer whose output is embedded; none = what the last layer reads"
+        None, description="pattern of the student's layer whose output is embedded; null = what the last layer reads"
     )
-    teacher_layer: str | None = Field(None, description="the same of the teacher; none = what its last layer reads")
+    teacher_layer: str | None = Field(None, description="the same of the teacher; null = what its last layer reads")
 
 
 @final
@@ -47,7 +47,10 @@ class Crd(FeatureLearner):
         from .core import Contrast, Memory, embedded
 
         chosen, example = self.settings, dataset.spec.example(2)
-        features = embedded(student, example, chosen.student_layer), embedded(teacher, example, chosen.teacher_layer)
+        features = (
+            embedded(student, example, chosen.student_layer, "student"),
+            embedded(teacher, example, chosen.teacher_layer, "teacher"),
+        )
         memory = None
         if chosen.negatives == "memory":
             memory = Memory(dataset.train.labels, chosen.dimensions, chosen.memory_negatives, chosen.memory_momentum)

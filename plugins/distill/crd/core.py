@@ -16,16 +16,18 @@ from prunery.companion import Companion, Lesson
 from prunery.features import Feature, hidden, named
 
 
-def embedded(network: nn.Module, example: Tensor, pattern: str | None) -> Feature:
+def embedded(network: nn.Module, example: Tensor, pattern: str | None, whose: str) -> Feature:
     """The feature to embed: what the last layer reads, or what the named one gives.
 
-    Raises `PruneryError` if the pattern matches no layer or several.
+    `whose` is `student` or `teacher`. Raises `PruneryError` if the pattern matches no layer or several.
     """
     if pattern is None:
-        return hidden(network, example)[-1]
-    found = named(network, example, [pattern])
+        return hidden(network, example, whose)[-1]
+    found = named(network, example, [pattern], f"{whose} ({whose}_layer)")
     if len(found) > 1:
-        raise PruneryError(f"distill method 'crd': {pattern!r} matches {len(found)} layers: name one")
+        raise PruneryError(
+            f"distill method 'crd': {whose}_layer {pattern!r} matches {len(found)} layers of the {whose}: name one"
+        )
     return found[0]
 
 

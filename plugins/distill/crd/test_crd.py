@@ -98,13 +98,13 @@ def test_negatives_from_the_memory_are_of_other_samples_and_classes(monkeypatch)
 def test_what_the_last_layer_reads_is_embedded():
     network = registry().configured("model", "vgg", {}).build(Spec("image", (3, 32, 32), 10))
     example = torch.zeros(2, 3, 32, 32)
-    found = embedded(network, example, None)
+    found = embedded(network, example, None, "student")
     assert (found.layer, found.side, found.shape) == ("classifier.6", "input", (512,))
-    assert embedded(network, example, "avgpool").shape == (512, 1, 1)
-    with pytest.raises(PruneryError, match="matches 3 layers: name one"):
-        embedded(network, example, "classifier.[036]")
+    assert embedded(network, example, "avgpool", "student").shape == (512, 1, 1)
+    with pytest.raises(PruneryError, match=r"student_layer 'classifier.* matches 3 layers of the student: name one"):
+        embedded(network, example, "classifier.[036]", "student")
     with pytest.raises(PruneryError, match="unknown layer that runs 'pool'"):
-        embedded(network, example, "pool")
+        embedded(network, example, "pool", "teacher")
 
 
 @pytest.mark.parametrize("settings", [{}, {"negatives": "memory", "memory_negatives": 64}])

@@ -29,10 +29,11 @@ class HintsSettings(FeatureSettings):
         "0 = hints and logits together throughout",
     )
     student_layers: tuple[str, ...] = Field(
-        (), description="patterns (as in a shell) of the student's layers whose outputs are led; none = a middle one"
+        (), description="patterns (as in a shell) of the student's layers whose outputs are led; empty = a middle one"
     )
     teacher_layers: tuple[str, ...] = Field(
-        (), description="patterns of the teacher's layers, as many in the order they run; none = the student's patterns"
+        (),
+        description="patterns of the teacher's layers, as many in the order they run; empty = the student's patterns",
     )
 
     @model_validator(mode="after")

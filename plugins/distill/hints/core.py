@@ -24,19 +24,22 @@ def pairs(
     Raises `PruneryError` if a pattern matches nothing, the numbers differ, or places differ that cannot be pooled.
     """
     if not ours:
-        found = [middle(hidden(student, example), hidden(teacher, example))]
+        found = [middle(hidden(student, example, "student"), hidden(teacher, example, "teacher"))]
     else:
-        led, leading = named(student, example, ours), named(teacher, example, theirs or ours)
+        led = named(student, example, ours, "student (student_layers)")
+        source = "teacher_layers" if theirs else "student_layers, as teacher_layers is empty"
+        leading = named(teacher, example, theirs or ours, f"teacher ({source})")
         if len(led) != len(leading):
             raise PruneryError(
-                f"distill method 'hints': student_layers match {len(led)} layers, teacher_layers {len(leading)}: "
-                "name as many"
+                f"distill method 'hints': the setting student_layers matches {len(led)} layers of the student, "
+                f"{source.partition(',')[0]} {len(leading)} of the teacher: name as many"
             )
         found = list(zip(led, leading, strict=True))
     for one, other in found:
         if one.places != other.places and not len(one.places) == len(other.places) == 2:
             raise PruneryError(
-                f"distill method 'hints': {one.layer!r} has places {one.places}, the teacher's {other.layer!r} "
+                f"distill method 'hints': the student's {one.layer!r} has places {one.places}, "
+                f"the teacher's {other.layer!r} "
                 f"{other.places}: name layers of the same places, or maps"
             )
     return found

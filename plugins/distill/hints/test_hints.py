@@ -46,14 +46,20 @@ def test_named_layers_are_taken_in_order():
 @pytest.mark.parametrize(
     ("ours", "theirs", "said"),
     [
-        (("features.99",), (), "unknown layer that runs 'features.99'"),
-        (("features.0",), ("features.[07]",), "match 1 layers, teacher_layers 2"),
-        (("classifier.0",), ("features.0",), r"places \(\), the teacher's 'features.0' \(32, 32\)"),
+        (("features.99",), (), r"of the student \(student_layers\): unknown layer that runs 'features.99'"),
+        (("features.0",), ("features.99",), r"of the teacher \(teacher_layers\): unknown layer that runs"),
+        (("features.0",), ("features.[07]",), "matches 1 layers of the student, teacher_layers 2 of the teacher"),
+        (("classifier.0",), ("features.0",), r"student's 'classifier.0' has places \(\), the teacher's 'features.0'"),
     ],
 )
 def test_mistakes_are_named(ours, theirs, said):
     with pytest.raises(PruneryError, match=said):
         pairs(vgg(11), vgg(16), EXAMPLE, ours, theirs)
+
+
+def test_a_teacher_without_the_students_layer_is_named():
+    with pytest.raises(PruneryError, match=r"the teacher \(student_layers, as teacher_layers is empty\): unknown"):
+        pairs(vgg(16), vgg(11), EXAMPLE, ("features.40",), ())
 
 
 def test_a_teachers_layer_wants_a_students():

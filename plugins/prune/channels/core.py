@@ -76,7 +76,7 @@ def _profile(structure: Structure, groups: Mapping[str, Group], settings: Any) -
         return dict(zip(groups, profile, strict=True))
     shares = dict.fromkeys(groups, settings.share)
     for pattern, share in profile.items():
-        shares |= dict.fromkeys(matching(pattern, structure), share)
+        shares |= dict.fromkeys(matching(pattern, structure, "profile"), share)
     return shares
 
 
