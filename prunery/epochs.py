@@ -16,7 +16,7 @@ from prunery.batching import Batch, Batches, derived_seed
 from prunery.contract import Learner
 from prunery.data import Dataset
 from prunery.history import Epochs, Progress, Reporter
-from prunery.optimizing import keep_rows, learning_rate, make_optimizer, mixed_precision, set_rate
+from prunery.optimizing import add_l1_gradients, keep_rows, learning_rate, make_optimizer, mixed_precision, set_rate
 from prunery.patience import Patience
 from prunery.programs import Program
 from prunery.teacher import Teacher
@@ -130,6 +130,7 @@ class Run:
         self.ensemble.mask_gradients()
         if self.settings.clip_norm is not None:
             self._clip(self.settings.clip_norm)
+        add_l1_gradients(self.optimizer)
         self.optimizer.step()
         self.ensemble.mask_weights()
         self.step += 1

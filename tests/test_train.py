@@ -67,8 +67,9 @@ def assert_same(first, second, seed):
         {},
         {"optimizer": "sgd", "learning_rate": 0.05, "clip_norm": 0.5, "weight_decay": 1e-2, "nesterov": True},
         {"crop_padding": 2, "horizontal_flip": True, "schedule": "cosine", "label_smoothing": 0.1},
+        {"optimizer": "sgd", "learning_rate": 0.05, "l1_penalty": 1e-3, "weight_decay": 1e-3},
     ],
-    ids=["adam", "sgd", "augmented"],
+    ids=["adam", "sgd", "augmented", "penalised"],
 )
 def test_a_replica_in_a_batch_equals_the_same_replica_alone(model, settings):
     together = trained(model, [0, 3, 5], **settings)
@@ -295,6 +296,10 @@ def test_schedules():
     assert cosine[:5] == pytest.approx([0.25, 0.5, 0.75, 1.0, 1.0])
     assert cosine[12] == pytest.approx(0.5)
     assert cosine[19] == pytest.approx(0.5 * (1 + math.cos(math.pi * 15 / 16)))
+    assert rates(schedule="linear", final_rate=0.2)[10] == pytest.approx(0.6)
+    quarter = rates(schedule="cosine", final_rate=0.25)
+    assert (quarter[0], quarter[10]) == pytest.approx((1.0, 0.625))
+    assert quarter[19] == pytest.approx(0.25 + 0.75 * 0.5 * (1 + math.cos(math.pi * 19 / 20)))
     assert rates(schedule="step", step_epochs=2)[9:11] == pytest.approx([1.0, 0.1])
 
 
@@ -314,6 +319,18 @@ def test_biases_may_be_spared_the_decay():
     )
     assert float(kept["output.bias"].abs().max()) > 2 * float(decayed["output.bias"].abs().max())
     assert float(kept["fc1.weight"].abs().max()) == pytest.approx(float(decayed["fc1.weight"].abs().max()), rel=0.5)
+
+
+def test_an_l1_penalty_pulls_every_weight_by_its_factor():
+    settings = {"optimizer": "sgd", "momentum": 0.0, "learning_rate": 0.1, "epochs": 1, "batch_size": 10_000}
+    plain, pulled = (
+        states(trained("mlp", [0], l1_penalty=factor, clip_norm=1.0, **settings)[0].replicas[0].network)
+        for factor in (0.0, 0.01)
+    )
+    moved, large = plain["fc1.weight"] - pulled["fc1.weight"], plain["fc1.weight"].abs() > 0.2
+    assert float((moved.abs() - 1e-3).abs().max()) < 1e-6
+    assert large.any()
+    assert torch.equal(moved[large].sign(), plain["fc1.weight"][large].sign())
 
 
 def test_mixed_precision_computes_in_bf16_where_the_device_does():

@@ -24,7 +24,7 @@ class HfSettings(TextSettings, PhotoSettings):
     config: str | None = Field(None, description="configuration of the data set, if it has several")
     revision: str | None = Field(None, description="commit of a hub's data set; pin one to have the same data always")
     kind: Literal["text", "image"] = Field("text", description="what the samples are")
-    column: str | None = Field(None, description="column of the samples; none: `text` or `image`, as the kind is")
+    column: str | None = Field(None, description="column of the samples; null: `text` or `image`, as the kind is")
     label_column: str = Field("label", description="column of the labels")
     train_split: str = Field(
         "train", description="training split (validation is cut off it); slices as in `train[:50%]`"

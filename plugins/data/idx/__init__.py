@@ -27,7 +27,7 @@ class IdxSettings(ImageSettings):
     """Settings of `idx`."""
 
     folder: str = Field("mnist", description="folder of the four files, below the data folder or absolute")
-    classes: tuple[str, ...] = Field((), description="names of the labels 0, 1, ...; none: their numbers")
+    classes: tuple[str, ...] = Field((), description="names of the labels 0, 1, ...; empty: their numbers")
 
 
 @final

@@ -23,7 +23,7 @@ class SheetsSettings(ImageSettings):
 
     folder: str = Field("cifar100-subset", description="folder of the files, below the data folder or absolute")
     tile: int = Field(32, ge=1, le=4096, description="height and width of one image in a sheet, pixels")
-    classes: tuple[str, ...] = Field((), description="names of the labels 0, 1, ...; none: their numbers")
+    classes: tuple[str, ...] = Field((), description="names of the labels 0, 1, ...; empty: their numbers")
 
 
 def sheets_of(folder: Path, split: str) -> list[Path]:

@@ -24,7 +24,7 @@ class CheckpointSettings(Settings):
         min_length=1,
         description="a Prunery folder (with model.json), or a .safetensors, .pt or .pth file",
     )
-    seed: int | None = Field(None, ge=0, description="which replica of a Prunery folder; none: its first")
+    seed: int | None = Field(None, ge=0, description="which replica of a Prunery folder; null: its first")
     model: str | None = Field(None, description="for a file: the model it is to be loaded into, by name")
     settings: dict[str, Any] = Field({}, description="for a file: that model's settings")
     fresh: tuple[str, ...] = Field((), description="patterns (as in a shell) of keys that keep fresh initial values")

@@ -32,7 +32,7 @@ class HfSettings(Settings):
     argument = "name"
 
     name: str | None = Field(None, min_length=1, description="a hub's name, or a local folder with config.json")
-    revision: str | None = Field(None, description="branch, tag or commit of the hub's repository; none: its default")
+    revision: str | None = Field(None, description="branch, tag or commit of the hub's repository; null: its default")
     config: dict[str, Any] = Field(
         {},
         description="fields of the config class, with model_type unless name gives it; what is absent has its default",
@@ -41,7 +41,7 @@ class HfSettings(Settings):
         False, description="take the values that name holds (safetensors only); the classifier is fresh"
     )
     dropout: float | None = Field(
-        None, ge=0, lt=1, description="every dropout not set in config; none: 0, or the published ones if pretrained"
+        None, ge=0, lt=1, description="every dropout not set in config; null: 0, or the published ones if pretrained"
     )
     attention: Literal["sdpa", "eager"] = Field("sdpa", description="implementation of attention")
 

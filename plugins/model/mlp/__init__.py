@@ -22,14 +22,15 @@ class MlpSettings(Settings):
     depth: int = Field(1, ge=1, le=64, description="hidden layers; left out, one more than shape has entries")
     width: int = Field(100, ge=1, description="units of the first hidden layer")
     shape: tuple[Change, ...] = Field(
-        (), description="how the width changes from each hidden layer to the next, `depth` - 1 entries; none: all equal"
+        (),
+        description="how the width changes from each hidden layer to the next, `depth` - 1 entries; empty: all equal",
     )
     factor: float = Field(2.0, gt=1, description="by which an `increase` multiplies and a `decrease` divides the width")
     widths: tuple[Annotated[int, Field(ge=1)], ...] = Field(
         (), description="units of every hidden layer, in place of depth, width and shape"
     )
     std: float | None = Field(
-        None, gt=0, description="standard deviation of the initial weights; none: sqrt(2 / inputs of the layer)"
+        None, gt=0, description="standard deviation of the initial weights; null: sqrt(2 / inputs of the layer)"
     )
 
     @model_validator(mode="before")
