@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -121,6 +122,15 @@ def test_it_may_read_other_measures_which_are_taken_for_it():
     assert wanted <= set(workflow.wanted)
     assert not [file for file in workflow.wanted if "again" in file and "net-4/" not in file]
     assert Counter(rule for rule, _ in planned(workflow))["bench"] == 1
+
+
+def test_dictionaries_of_settings_keep_their_order_on_the_way_to_a_job():
+    asked = tables()
+    columns = asked["analyse"]["table"]["settings"]["recipes"]["r"]["columns"]
+    columns["a first column"] = columns.pop("again")  # behind `ms`, though it comes first in the alphabet
+    workflow = Workflow(asked, ROOT / "scripts")
+    told = json.loads(workflow.job("analyse")(SimpleNamespace(analyse="table")))
+    assert list(told["settings"]["recipes"]["r"]["columns"]) == ["ms", "a first column"]
 
 
 @pytest.mark.parametrize(

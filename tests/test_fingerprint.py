@@ -55,8 +55,8 @@ def test_a_method_in_a_module_answers_for_the_package_around_it(tmp_path, monkey
     package = tmp_path / "stranger"
     package.mkdir()
     for name in ("__init__", "scores", "test_scores", "method"):
-        (package / f"{name}.py").write_text("class Method: pass\n" if name == "method" else "")
-    (tmp_path / "alone.py").write_text("class Method: pass\n")
+        (package / f"{name}.py").write_text("class Method: library = ()\n" if name == "method" else "")
+    (tmp_path / "alone.py").write_text("class Method: library = ()\n")
     monkeypatch.syspath_prepend(tmp_path)
     found = [path.name for path in method_files(import_module("stranger.method").Method)]
     assert found == ["__init__.py", "method.py", "scores.py"]

@@ -11,6 +11,7 @@ import yaml
 
 from prunery.checking import check_profiles
 from prunery.config import Study, read_profiles
+from prunery.data import Spec
 from prunery.registry import registry
 from prunery.reporting.claims import Claim, read_claims
 
@@ -50,7 +51,7 @@ def quantities(claim: Claim) -> Iterator[str]:
 def test_claims_speak_of_what_is_made(path):
     for name, study in profiles(path).items():
         made = {(recipe.base, "/".join(map(str, recipe.steps))) for recipe in study.all_recipes()}
-        made |= {(base, "/".join(steps.split("/")[:end])) for base, steps in made for end in range(1, 9)}
+        made |= {(base, steps[:end]) for base, steps in made for end, sign in enumerate(steps) if sign == "/"}
         made |= {(base, "dense") for base, _ in made}
         for claim in read_claims([ROOT / claims for claims in study.claims]):
             if name == "smoke" or name not in claim.scale:
@@ -60,5 +61,19 @@ def test_claims_speak_of_what_is_made(path):
                 variant = claim.test.analyse
                 assert variant in study.measures.analyse, f"{name}, {claim.id}"
                 settings, family = study.analyse[variant].settings, quantity.partition("/")[0]
-                named = [settings.get(kind, {}) for kind in ("families", "recipes", "layers")]
+                named = [settings.get(kind, {}) for kind in ("families", "recipes", "sweeps", "layers")]
                 assert any(family in each for each in named), f"{name}, {claim.id}: {quantity}"
+
+
+def test_shares_of_vgg11_are_of_its_parameters():
+    vgg = registry().configured("model", "vgg", {"depth": 11})
+    dense = sum(parameter.numel() for parameter in vgg.build(Spec("image", (3, 32, 32), 10)).parameters())
+    config = yaml.safe_load((ROOT / "studies/vgg11/config.yaml").read_text())
+    (table,) = (
+        each["settings"]["recipes"]["table-3"] for each in config["analyse"].values() if each["method"] == "tables"
+    )
+    column = table["columns"]["Parameters removed, %"]
+    assert dense == table["paper"]["baseline"]["Parameters"] == 9756426
+    assert column["factor"] * (0.19 * dense - dense) == pytest.approx(81.0)
+    assert table["rows"][column["minus"]] == "vgg11"
+    assert table["paper"]["structured, 70 %"]["Parameters removed, %"] == 81.0

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from prunery.findings import Findings
     from prunery.reporting.results import Results
 
+
 Label = str
+Rows = dict[Label, str]
 PaperRows = dict[Label, dict[Label, float]]
 
 
@@ -71,7 +73,7 @@ class Recipes(Strict):
     title: str = Field(min_length=1)
     note: str = ""
     columns: dict[Label, Column] = Field(min_length=1)
-    rows: dict[Label, str] = Field(min_length=1)
+    rows: Rows = Field(min_length=1)
     paper: PaperRows = Field({})
 
     @model_validator(mode="after")
@@ -93,6 +95,50 @@ class Recipes(Strict):
         return [f"{recipe}/{kind}" for recipe in self.rows.values() for kind in dict.fromkeys(kinds)]
 
 
+class Sweep(Strict):
+    """A table with a row for each way of compressing and a column for each amount.
+
+    `rows` spell recipes with `{at}` where the amount belongs, `figure` says what is told of them. `against` is, for
+    some of the rows, such a recipe whose figure is taken off. A row of `paper` has a number (or none) for each amount.
+    """
+
+    title: str = Field(min_length=1)
+    note: str = ""
+    at: tuple[Label, ...] = Field(min_length=1)
+    figure: Column
+    rows: Rows = Field(min_length=1)
+    against: dict[Label, str] = Field({})
+    paper: dict[Label, tuple[float | None, ...]] = Field({})
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        for row in (*self.paper, *self.against):
+            if row not in self.rows:
+                raise ValueError(f"{'paper' if row in self.paper else 'against'}: {unknown('row', row, self.rows)}")
+        if self.against and self.figure.minus is not None:
+            raise ValueError("give against, or minus of the figure, not both")
+        for at in self.at:
+            self.view(at)
+        for row, numbers in self.paper.items():
+            if len(numbers) != len(self.at):
+                raise ValueError(f"paper.{row} has {len(numbers)} numbers, there are {len(self.at)} amounts")
+        return self
+
+    def view(self, at: Label) -> Recipes:
+        """The column of an amount as a table of its own."""
+        others = {f"{row}: against": text for row, text in self.against.items()}
+        rows = {row: text.replace("{at}", at) for row, text in (self.rows | others).items()}
+        figure = self.figure
+        if others:
+            figure = figure.model_copy(update={"minus": dict(zip(self.against, others, strict=True))})
+        return Recipes(title=self.title, columns={at: figure}, rows=rows, paper={})
+
+    @property
+    def views(self) -> list[Recipes]:
+        """All columns."""
+        return [self.view(at) for at in self.at]
+
+
 class Layers(Strict):
     """A table with a row for each layer (by key of its weight), a column for each statistic of one calibration."""
 
@@ -101,7 +147,7 @@ class Layers(Strict):
     recipe: str = Field(min_length=1)
     calibrate: str = Field(min_length=1)
     columns: dict[Label, Statistic] = Field(min_length=1)
-    rows: dict[Label, str] = Field(min_length=1)
+    rows: Rows = Field(min_length=1)
     paper: PaperRows = Field({})
 
     @model_validator(mode="after")
@@ -123,14 +169,20 @@ class TablesSettings(Settings):
     """The tables."""
 
     recipes: dict[Name, Recipes] = Field({}, description="tables by name, with a row for each recipe")
+    sweeps: dict[Name, Sweep] = Field({}, description="tables by name, with a column for each amount")
     layers: dict[Name, Layers] = Field({}, description="tables by name, with a row for each layer of one network")
 
     @model_validator(mode="after")
     def _named_once(self) -> Self:
-        both = self.recipes.keys() & self.layers.keys()
-        if both:
-            raise ValueError(f"a table of recipes and one of layers are called {min(both)!r}")
+        names = [*self.recipes, *self.sweeps, *self.layers]
+        if twice := sorted(name for name in set(names) if names.count(name) > 1):
+            raise ValueError(f"two tables are called {twice[0]!r}")
         return self
+
+    @property
+    def of_recipes(self) -> list[Recipes]:
+        """All that has a recipe in each row."""
+        return [*self.recipes.values(), *(view for sweep in self.sweeps.values() for view in sweep.views)]
 
 
 @final
@@ -144,14 +196,14 @@ class Tables(Analyser):
 
     def recipes(self) -> tuple[str, ...]:
         """Every row's recipe, and those whose layers are told. Raises `PruneryError` if there is no table."""
-        if not (self.settings.recipes or self.settings.layers):
-            raise PruneryError("analyse method 'tables': no table: give one under recipes or layers")
-        listed = [recipe for table in self.settings.recipes.values() for recipe in table.rows.values()]
+        if not (self.settings.of_recipes or self.settings.layers):
+            raise PruneryError("analyse method 'tables': no table: give one under recipes, sweeps or layers")
+        listed = [recipe for table in self.settings.of_recipes for recipe in table.rows.values()]
         return tuple(dict.fromkeys([*listed, *(table.recipe for table in self.settings.layers.values())]))
 
     def measures(self) -> tuple[str, ...]:
         """Further evaluations, benches and calibrations that columns name."""
-        found = [text for table in self.settings.recipes.values() for text in table.measures()]
+        found = [text for table in self.settings.of_recipes for text in table.measures()]
         found += [f"{table.recipe}/calibrate={table.calibrate}" for table in self.settings.layers.values()]
         return tuple(dict.fromkeys(found))
 

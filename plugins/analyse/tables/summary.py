@@ -5,40 +5,48 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from prunery.findings import Cell, Findings, Quantity, Table
+from prunery.findings import Cell, Chart, Findings, Quantity, Table
 from prunery.reporting.estimates import NONE, paper_text, quantity_text
 
+from . import Sweep
 from .cells import of_layer, of_recipe
+from .sweeps import Cells, sweep_charts, sweep_table
 
 if TYPE_CHECKING:
     from prunery.reporting.results import Results
 
     from . import Layers, Recipes, Statistic, TablesSettings
 
-Cells = dict[tuple[str, str], Quantity]
+    Asked = Recipes | Sweep | Layers
 
 
 def findings(results: Results, settings: TablesSettings) -> Findings:
     """A table for each of the settings' of which something is known, and quantities `table/row/column`."""
     tables: list[Table] = []
+    figures: list[Chart] = []
     found: dict[str, Quantity] = {}
     absent = []
     for name, cells, asked in _all(results, settings):
         found |= {f"{name}/{row}/{column}": quantity for (row, column), quantity in cells.items()}
         if any(quantity.value is not None for quantity in cells.values()):
-            tables.append(_table(asked, cells))
+            tables.append(sweep_table(asked, cells) if isinstance(asked, Sweep) else _table(asked, cells))
+            figures += sweep_charts(asked, cells) if isinstance(asked, Sweep) else []
         else:
             absent.append(asked.title)
     notes = ["Means over seeds with their 95 % t intervals; of times the interval is that of the measurement."]
     notes += [f"Left out, since nothing of them was measured: {'; '.join(absent)}."] if absent else []
-    return Findings(title="Tables beside the paper's", notes=notes, tables=tables, quantities=found)
+    return Findings(title="Tables beside the paper's", notes=notes, tables=tables, figures=figures, quantities=found)
 
 
-def _all(results: Results, settings: TablesSettings) -> list[tuple[str, Cells, Recipes | Layers]]:
+def _all(results: Results, settings: TablesSettings) -> list[tuple[str, Cells, Asked]]:
     """Name, cells and settings of every table, by name."""
-    made: list[tuple[str, Cells, Recipes | Layers]] = []
+    made: list[tuple[str, Cells, Asked]] = []
     for name, table in settings.recipes.items():
         made.append((name, _recipes(results, table), table))
+    for name, sweep in settings.sweeps.items():
+        columns = [_recipes(results, view).items() for view in sweep.views]
+        told = {place: cell for column in columns for place, cell in column if place[0] in sweep.rows}
+        made.append((name, told, sweep))
     for name, listed in settings.layers.items():
         made.append((name, _layers(results, name, listed), listed))
     return sorted(made, key=lambda each: _natural(each[0]))

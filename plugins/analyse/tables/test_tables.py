@@ -99,6 +99,71 @@ def test_differences_of_rows_are_paired_by_seed() -> None:
     assert told["t/dense/drop"].reason == "nothing is taken off"
 
 
+SWEEP = {
+    "title": "Pruned",
+    "at": ["0.5", "0.7"],
+    "figure": {"metric": "test_accuracy", "factor": 100},
+    "rows": {"l1": "net/prune=l1@{at}", "random": "net/prune=random@{at}"},
+    "paper": {"l1": [87.6, None]},
+}
+
+
+def swept(**change: Any) -> Any:
+    return TABLES(TABLES.Settings.model_validate({"sweeps": {"t": {**SWEEP, **change}}}))
+
+
+def test_a_sweep_has_a_column_for_each_amount() -> None:
+    method = swept()
+    assert method.recipes() == (
+        "net/prune=l1@0.5", "net/prune=random@0.5", "net/prune=l1@0.7", "net/prune=random@0.7",
+    )  # fmt: skip
+    found = method.analyse(made())
+    [table], [chart] = found.tables, found.figures
+    assert table.columns == ["", "0.5", "0.7"]
+    assert [row[0] for row in table.rows] == ["l1", "l1: paper", "random"]
+    assert table.rows[0][1:] == ["81.00\n[78.52, 83.48]", "–"]  # noqa: RUF001
+    assert table.rows[1][1:] == ["87.6", "–"]  # noqa: RUF001
+    assert found.quantities["t/l1/0.5"].value == pytest.approx(81)
+    assert found.quantities["t/random/0.7"].reason == "not evaluated"
+    lines = [trace for trace in chart.figure["data"] if trace["mode"] == "lines+markers"]
+    assert [(trace["name"], trace["x"], trace["y"]) for trace in lines] == [
+        ("l1", [0.5], [81.0]), ("l1: paper", [0.5], [87.6]),
+    ]  # fmt: skip
+    assert not swept(at=["half", "most"]).analyse(made()).figures
+
+
+def test_rows_of_a_sweep_are_paired_amount_by_amount() -> None:
+    results = made()
+    more = results.replicas[results.replicas["recipe"] == "prune=l1@0.5"].assign(recipe="prune=random@0.5")
+    results.replicas = pd.concat([results.replicas, more.assign(test_accuracy=more["test_accuracy"] - 0.02)])
+    told = swept(figure={**SWEEP["figure"], "minus": "random"}).analyse(results).quantities  # type: ignore[dict-item]
+    assert told["t/l1/0.5"].value == pytest.approx(2)
+    assert told["t/l1/0.5"].high - told["t/l1/0.5"].low == pytest.approx(0, abs=1e-9)
+
+
+def test_a_row_of_a_sweep_may_be_set_against_another_recipe() -> None:
+    told = swept(against={"l1": "net"}).analyse(made()).quantities
+    assert set(told) == {"t/l1/0.5", "t/l1/0.7", "t/random/0.5", "t/random/0.7"}
+    assert told["t/l1/0.5"].value == pytest.approx(-10)
+    assert told["t/random/0.5"].reason == "nothing is taken off"
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"against": {"l2": "net"}}, "against: unknown row 'l2'"),
+        ({"against": {"l1": "net"}, "figure": {"metric": "bits", "minus": "random"}}, "against, or minus of the fig"),
+        ({"paper": {"l2": [1, 2]}}, "paper: unknown row 'l2'"),
+        ({"paper": {"l1": [1]}}, "paper.l1 has 1 numbers, there are 2 amounts"),
+        ({"rows": {"a": "net/prune=l1@{0.1,0.2}"}, "paper": {}}, "stands for 2 recipes"),
+        ({"figure": {"metric": "bits", "minus": "l2"}}, "unknown row 'l2'"),
+    ],
+)
+def test_sweeps_that_contradict_themselves_are_refused(change: Any, says: str) -> None:
+    with pytest.raises(ValidationError, match=says):
+        swept(**change)
+
+
 def test_what_was_not_measured_is_left_out_and_said() -> None:
     results = made()
     results.calibrations.clear()
@@ -131,7 +196,7 @@ def test_layers_that_do_not_fit_are_one_line(change: Any, says: str) -> None:
         ({"recipes": {"t": {**RECIPES, "paper": {"pruned": {"ac": 1}}}}}, "paper.pruned: unknown column 'ac'"),
         ({"recipes": {"t": {**RECIPES, "rows": {"a": "net/prune=l1@{0.1,0.2}"}, "paper": {}}}}, "stands for 2 recipes"),
         ({"recipes": {"t": {**RECIPES, "columns": {"x": {"metric": "bits", "minus": "dens"}}, "paper": {}}}}, "'dens'"),
-        ({"recipes": {"t": RECIPES}, "layers": {"t": LAYERS}}, "are called 't'"),
+        ({"recipes": {"t": RECIPES}, "layers": {"t": LAYERS}}, "two tables are called 't'"),
         ({"recipes": {"t": {**RECIPES, "columns": {"ms": {"metric": "latency_ms", "bench": "b"}}}}}, "a bench and a"),
     ],
 )
