@@ -78,8 +78,8 @@ class Method(ABC):
         """Where it was looked up; none if it was made directly."""
 
     def needs(self) -> tuple[str, ...]:
-        """Measurements this method reads (`prunery.needs`): of the parent network (`("calibrate=activations",)`), or of
-        all networks on the way to it (`("history:evaluate=standard",)`)."""
+        """Measurements this method reads (`prunery.needs`): of the parent (`("calibrate=activations",)`), of the dense
+        network (`("dense:spectral_fit=mp",)`), or of all on the way (`("history:evaluate=standard",)`)."""
         return ()
 
     def promises(self) -> tuple[str, ...]:

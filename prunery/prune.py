@@ -14,6 +14,7 @@ from prunery.contract import ChannelPruner, Measured, Projector, PruneMethod, Pr
 from prunery.edits import add_masks, mask_edit, replay
 from prunery.errors import PruneryError
 from prunery.layers import layer_of, quantized_layers, weights
+from prunery.leftout import explaining
 from prunery.needs import parse_need
 from prunery.projecting import project
 from prunery.surgery import Surgeon
@@ -35,7 +36,8 @@ def prune(
     found = {}
     for seed, replica in parent.replicas.items():
         original = None if dense is None else dense.replicas[seed].network
-        found[seed] = _prune_one(method, replica, measured.get(seed, {}), seed, surgeon, original)
+        with explaining(replica.network):
+            found[seed] = _prune_one(method, replica, measured.get(seed, {}), seed, surgeon, original)
     return found
 
 
@@ -54,7 +56,7 @@ def _prune_one(
     if isinstance(method, ChannelPruner):
         return surgeon.operate(method, parent, measured, generator_of(seed), who)
     if isinstance(method, Projector):
-        return project(method, parent, dense, measured, generator_of(seed), who)
+        return project(method, parent, dense, measured, generator_of(seed), who, surgeon.samples)
     if isinstance(method, Rewirer):
         return _rewired(method, parent, surgeon.samples, measured, seed, who)
     assert isinstance(method, Pruner)

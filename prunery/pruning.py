@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from prunery.method import Method
 
@@ -26,7 +26,7 @@ class PruneMethod(Method):
     """What all pruners are; extend `Pruner`, `LayerPruner`, `ChannelPruner`, `Projector`, `Selector` or `Rewirer`."""
 
     stage = "prune"
-    conflicts = ("quantize",)
+    conflicts: ClassVar[tuple[str, ...]] = ("quantize",)
 
 
 class Pruner(PruneMethod):
@@ -167,7 +167,10 @@ class Selector(PruneMethod):
     def trial(
         self, weights: Mapping[str, Float[Tensor, "out ..."]], measured: Measured, generator: torch.Generator
     ) -> dict[str, Bool[Tensor, "out ..."]]:
-        """False for the reservoir: what is taken away, weights that are zero already included. As `Pruner.masks`."""
+        """False for the reservoir: what is taken away, weights that are zero already included. As `Pruner.masks`.
+
+        An empty answer: nothing is trained, and `select` is shown the parent's weights as they are.
+        """
 
     @abstractmethod
     def learner(self) -> Learner:

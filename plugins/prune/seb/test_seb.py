@@ -2,8 +2,9 @@
 
 import pytest
 import torch
-from prunery_plugins.prune.seb.core import layer_types, layer_weights, regime_of, standardised
 
+from prunery.budgeting import budget, layer_types, layer_weights, regime_of, standardised
+from prunery.guarding import headroom
 from prunery.prune import generator_of
 from prunery.registry import registry
 
@@ -104,5 +105,41 @@ def test_repeated_pruning_counts_what_is_zero(weights):
 
 
 def test_needs_follow_the_setting():
-    assert configured().needs() == ("spectral_fit=mp",)
-    assert configured(fit="coded").needs() == ("spectral_fit=coded",)
+    assert configured().needs() == ("dense:spectral_fit=mp",)
+    assert configured(fit="coded", spectra="parent").needs() == ("spectral_fit=coded",)
+    assert configured(guards=["gradient"]).needs() == ("dense:spectral_fit=mp", "calibrate=gradients")
+
+
+def test_guards_shield_layers(weights):
+    """Steep gradients: the last layer alone is above the 75 % quantile. Bulk 0.9: 1.06; energy 0.65 above: 0.92."""
+    rows = measured((1.0, 1.0, 1.0))  # no signal: w = 1 everywhere
+    rows["mp"][KEYS[0]] |= {"bulk_fraction": 0.9, "outlier_mass": 0.65}
+    rows["mp"][KEYS[1]] |= {"bulk_fraction": 0.4, "outlier_mass": 0.1}
+    rows["gradients"] = {key: {"fisher": torch.full((40, 30), 1.0 + number)} for number, key in enumerate(KEYS)}
+    for guards, wanted in (
+        (["gradient"], [1.0, 1.0, 0.7]),
+        (["bulk"], [1.06, 1.0, 1.0]),
+        (["spikes"], [0.92, 1.0, 1.0]),
+        (["bulk", "spikes", "gradient", "bulk"], [1.06 * 0.92, 1.0, 0.7]),
+    ):
+        found = budget(weights, rows, configured(guards=guards).settings)
+        assert list(found.values()) == pytest.approx(wanted), guards
+    assert budget(weights, rows, configured(guards=["gradient"], floor=0.8).settings)[KEYS[2]] == 0.8
+
+
+def test_headroom_by_hand():
+    assert headroom(torch.eye(4)) == pytest.approx((0.25 + 1.0) / 2)  # 4 of 16 entries; full effective rank
+    assert headroom(torch.ones(4, 8)) == pytest.approx((1.0 + 0.25) / 2)  # dense; one singular value
+    single = torch.zeros(10, 10)
+    single[0, 0] = 1
+    assert headroom(single) == 0.25
+    uneven = torch.diag(torch.tensor([3.0, 1.0]))  # shares 3/4 and 1/4
+    assert headroom(uneven) == pytest.approx((0.5 + (4 / 3) ** 0.75 * 4**0.25 / 2) / 2)
+
+
+def test_spectra_of_the_dense_network_are_read_once_for_a_whole_recipe(weights):
+    """What is measured of the dense network weighs the layers of every later one, whatever is zero there."""
+    rows = measured((1.0, 2.0, 3.0))
+    thinned = {key: weight * (weight.abs() > 1) for key, weight in weights.items()}
+    settings = configured(sparsity=0.45).settings
+    assert budget(weights, rows, settings) == budget(thinned, rows, settings)
