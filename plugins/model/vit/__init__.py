@@ -20,7 +20,7 @@ class VitSettings(Settings):
     dim: int = Field(16, ge=1, description="width of tokens")
     blocks: int = Field(2, ge=1, description="encoder blocks")
     heads: int | None = Field(
-        None, ge=1, description="attention heads, a divisor of dim; none: 2 if dim is even, else 1"
+        None, ge=1, description="attention heads, a divisor of dim; null: 2 if dim is even, else 1"
     )
     mlp_ratio: int = Field(4, ge=1, description="hidden units of a block's MLP, in multiples of dim")
     grid: int = Field(7, ge=1, description="patches per side (fewer on images under 2 * grid pixels)")

@@ -44,15 +44,21 @@ class HeadwiseAttention(nn.Module):
 
     def forward(self, tokens: Float[Tensor, "batch length dim"]) -> Float[Tensor, "batch length dim"]:
         """Each head's answer to its slice, side by side."""
+        return self.explained(tokens)[0]
+
+    def explained(
+        self, tokens: Float[Tensor, "batch length dim"], bias: Float[Tensor, "batch 1 1 length"] | None = None
+    ) -> tuple[Float[Tensor, "batch length dim"], Float[Tensor, "batch length head_dim"]]:
+        """The answer, and the keys averaged over heads; `bias` is added to the scores of the tokens looked at."""
         slices = tokens.split(self.size, dim=-1)
         maps = zip(self.query, self.key, self.value, slices, strict=True)
-        return torch.cat(
-            [self._attend(query(part), key(part), value(part)) for query, key, value, part in maps], dim=-1
-        )
+        heads = [(query(part), key(part), value(part)) for query, key, value, part in maps]
+        answer = torch.cat([self._attend(*head, bias) for head in heads], dim=-1)
+        return answer, torch.stack([key for _, key, _ in heads]).mean(0)
 
-    def _attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    def _attend(self, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> Tensor:
         scores = query @ key.transpose(-2, -1) / math.sqrt(self.size)
-        return scores.softmax(dim=-1) @ value
+        return (scores if bias is None else scores + bias[:, 0]).softmax(dim=-1) @ value
 
 
 class Mlp(nn.Module):
@@ -68,7 +74,10 @@ class Mlp(nn.Module):
 
 
 class Block(nn.Module):
-    """Pre-norm encoder block: both sub-layers behind a LayerNorm and beside a residual path."""
+    """Pre-norm encoder block: both sub-layers behind a LayerNorm and beside a residual path.
+
+    It can be entered between the two, as `prunery.encoders.OpenBlock` says.
+    """
 
     def __init__(self, dim: int, heads: int, hidden: int) -> None:
         super().__init__()
@@ -77,7 +86,17 @@ class Block(nn.Module):
 
     def forward(self, tokens: Float[Tensor, "batch length dim"]) -> Float[Tensor, "batch length dim"]:
         """Tokens with both sub-layers' answers added."""
-        tokens = tokens + self.attention(self.norm1(tokens))
+        return self.transform(tokens + self.attention(self.norm1(tokens)))
+
+    def attend(
+        self, tokens: Float[Tensor, "batch length dim"], bias: Float[Tensor, "batch 1 1 length"] | None = None
+    ) -> tuple[Float[Tensor, "batch length dim"], Float[Tensor, "batch length head_dim"]]:
+        """Tokens with the attention's answer added, and the keys averaged over heads."""
+        answer, keys = self.attention.explained(self.norm1(tokens), bias)
+        return tokens + answer, keys
+
+    def transform(self, tokens: Float[Tensor, "batch length dim"]) -> Float[Tensor, "batch length dim"]:
+        """Tokens with the MLP's answer added."""
         return tokens + self.mlp(self.norm2(tokens))
 
 
@@ -85,6 +104,7 @@ class VisionTransformer(nn.Module):
     """Images `[B, C, H, W]` to logits; `shape` is (C, H, W)."""
 
     positions: Tensor
+    prefix_tokens = 1
 
     def __init__(
         self, shape: tuple[int, int, int], classes: int, dim: int, blocks: int, heads: int, ratio: int, grid: int
