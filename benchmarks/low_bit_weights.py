@@ -15,12 +15,12 @@ import torch
 from common import conclude, parser
 from torch import Tensor, nn
 
-from prunery.bench import statistics
 from prunery.checkpoint import Checkpoint, Origin, Replica
 from prunery.data import Spec
 from prunery.machine import machine
 from prunery.quantize import quantize
 from prunery.registry import registry
+from prunery.rounds import statistics
 from prunery.scratch import scratch
 
 WIDTH, LAYERS, TARGET = 4096, 4, 3.0

@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -20,15 +19,18 @@ from prunery.contract import Backend, Bencher, BenchSettings
 from prunery.data import Dataset
 from prunery.edits import float_edit, replay
 from prunery.errors import PruneryError
+from prunery.layers import weights
 from prunery.machine import machine
 from prunery.precisions import FOUR_BIT_ACTIVATIONS, kernels, precision
+from prunery.rounds import statistics
 from prunery.scratch import scratch
 from prunery.simulating import simulating_layers
+from prunery.sizes import macs_of
 
 Run = Callable[[Tensor], Tensor]
 ACCURACY = 0.005
 """Largest difference in accuracy between a quantized network on a backend and in eager (or one sample, if more)."""
-RESAMPLES = 2000
+FP32 = "fp32"
 
 
 @dataclass(frozen=True)
@@ -82,8 +84,9 @@ def bench(
     """Times, and the checks that precede them, as JSON: `{"machine", "batch", "backends": {name: figures}}`.
 
     `figures["status"]` is `ok`, or why there is no time: the backend is absent, has no kernels of the network's
-    precision, ran none, failed, or gave other outputs than eager, or the network only simulates integers. Of a dense
-    network that simulates them, the float counterpart is timed. Raises `PruneryError` if the replica is not there.
+    precision, ran none (of sparse ones too), failed, or gave other outputs than eager, or the network only simulates
+    integers. Of a dense network that simulates them, the float counterpart is timed. Raises `PruneryError` if the
+    replica is not there.
     """
     settings = method.settings
     threads = settings.threads or torch.get_num_threads()
@@ -133,7 +136,7 @@ def _subject(network: nn.Module, samples: Samples, folder: Path) -> Subject:
 
 def _figures(method: Bencher, backend: Backend, subjects: Subjects, samples: Samples, threads: int) -> dict[str, Any]:
     """Everything about one backend; a runtime's own failure is a finding, not the end of the job."""
-    precisions = subjects.network.precision, subjects.dense.precision
+    precisions = [named(each.precision, backend) for each in (subjects.network, subjects.dense)]
     figures: dict[str, Any] = {"precision": precisions[0], "reference_precision": precisions[1]}
     figures["kind"] = "structure" if precisions[0] == precisions[1] else "quantization"
     for key, _ in simulating_layers(subjects.network.network):
@@ -161,17 +164,20 @@ def _checked_times(
     example = samples.batches[0]
     runs = [backend.prepare(each.network, example, each.folder, threads) for each in subjects]
     share = backend.integer_share(runs[0], example) if network.kernels else None
-    figures: dict[str, Any] = {"integer_share": share}
+    figures: dict[str, Any] = {"integer_share": share, "sparse_share": backend.sparse_share(runs[0], example)}
     compared, reason = _compared(backend, runs[0], network, samples, method.settings)
     figures |= compared
     _, reference_reason = _compared(backend, runs[1], dense, samples, method.settings)
     if network.kernels and not share:
         reason = f"{backend.name} ran none of the network's products with {network.precision} kernels"
+    if figures["sparse_share"] == 0:
+        reason = f"{backend.name} ran none of the network's products on sparse kernels: no layer has their pattern"
     if reason or reference_reason:
         return figures | {"status": reason or f"dense network: {reference_reason}"}
     placed = backend.place(example)
     times, reference, twin = method.times([partial(run, placed) for run in runs])
-    return figures | {"status": "ok"} | statistics(times, reference, twin, len(example))
+    figures |= {"status": "ok"} | statistics(times, reference, twin, len(example))
+    return figures | ({} if figures["sparse_share"] else masked(network.network, dense.network, example[:1]))
 
 
 def _compared(
@@ -186,7 +192,7 @@ def _compared(
     figures = {"max_error": error if math.isfinite(error) else None, "agreement": agreement, "accuracy": accuracy}
     if not math.isfinite(error):
         return figures, f"{backend.name} answers with NaN or infinity"
-    if not subject.kernels:
+    if not subject.kernels and backend.arithmetic == FP32:
         wrong = error > settings.tolerance
         return figures, f"outputs differ from eager by {error:.2g} of the largest logit" if wrong else None
     apart = abs(accuracy["test"] - accuracy["eager"])
@@ -195,37 +201,24 @@ def _compared(
     return figures, None
 
 
+def named(precision: str, backend: Backend) -> str:
+    """What to call the precision of a network on a backend that may compute floating point in another than fp32."""
+    return precision.replace(FP32, backend.arithmetic, 1) if precision.startswith(FP32) else precision
+
+
+def masked(network: nn.Module, dense: nn.Module, sample: Tensor) -> dict[str, float]:
+    """`masked_share`, weights that masks hold at zero over all weights of layers, if masks are all that tells a network
+    from its dense parent: then the speed-up is what masks gain on kernels that multiply zeros too."""
+    counts = [macs_of(each, sample) for each in (network, dense)]
+    shown = weights(network)
+    masks = {key.removesuffix("/mask"): mask for key, mask in network.named_buffers() if key.endswith("/mask")}
+    held = sum(int((~mask).sum()) for key, mask in masks.items() if key in shown)
+    total = sum(weight.numel() for weight in shown.values())
+    return {"masked_share": held / total} if held and counts[0] == counts[1] else {}
+
+
 def _share(hits: Tensor) -> float:
     return float(hits.double().mean())
-
-
-# --- from seconds to figures -----------------------------------------------------------------------------------------
-
-
-def statistics(network: list[float], dense: list[float], twin: list[float], batch: int) -> dict[str, Any]:
-    """Latencies in ms per batch, speed-up, control and throughput, from the seconds of each round.
-
-    The speed-up is the ratio of the median latencies, dense / network. The control is the same ratio for the twin, a
-    second copy of the dense network: what it differs from 1 is what the machine and the runtime add. Intervals hold
-    95 %: percentile bootstrap, seeded, over whole rounds, since what runs side by side varies together.
-    """
-    seconds = np.array([network, dense, twin])
-    drawn = np.random.default_rng(0).integers(len(network), size=(RESAMPLES, len(network)))
-    exact, resampled = np.median(seconds, axis=1), np.median(seconds[:, drawn], axis=2)
-    return {
-        "latency_ms": _interval("median", 1000 * exact[0], 1000 * resampled[0]),
-        "reference_latency_ms": _interval("median", 1000 * exact[1], 1000 * resampled[1]),
-        "speedup": _interval("ratio", exact[1] / exact[0], resampled[1] / resampled[0]),
-        "control": _interval("ratio", exact[1] / exact[2], resampled[1] / resampled[2]),
-        "throughput": batch / float(exact[0]),
-        "rounds": len(network),
-    }
-
-
-def _interval(name: str, exact: float, resampled: np.ndarray) -> dict[str, float]:
-    """A figure and its 95 % bootstrap interval."""
-    low, high = np.quantile(resampled, (0.025, 0.975))
-    return {name: float(exact), "low": float(low), "high": float(high)}
 
 
 def _told(figures: Mapping[str, Any]) -> str:
@@ -234,4 +227,7 @@ def _told(figures: Mapping[str, Any]) -> str:
         return f"no time: {figures['status']}"
     speedup = figures["speedup"]
     against = f"{figures['precision']} to {figures['reference_precision']}"
-    return f"{figures['latency_ms']['median']:.3g} ms, {speedup['ratio']:.2f}x the dense network's speed ({against})"
+    line = f"{figures['latency_ms']['median']:.3g} ms, {speedup['ratio']:.2f}x the dense network's speed ({against})"
+    if share := figures.get("masked_share"):
+        line += f"; masks alone: {share:.0%} of the weights are zeros, and its kernels multiply those too"
+    return line

@@ -44,10 +44,19 @@ class Calibrator(Method):
         """Statistics by key of the weight, each a dictionary of tensors; `batches` are (inputs, labels)."""
 
 
+Split = Literal["whole", "projections", "heads"]
+"""How finely weights of attention are read: as they are, or also by queries, keys and values, or also by head."""
+
+
 class SpectralFitter(Method):
     """A law fitted to the singular values of one weight matrix."""
 
     stage = "spectral_fit"
+
+    @property
+    def split(self) -> Split:
+        """Which parts of attention's weights `fit` sees as well; their rows are called as `prunery.attention` says."""
+        return "whole"
 
     @abstractmethod
     def fit(self, matrix: Float[Tensor, "rows columns"]) -> dict[str, Any]:
@@ -153,6 +162,9 @@ class Backend(Method):
     stage = "backend"
     precisions: ClassVar[tuple[str, ...]] = ("fp32",)
     """Which of `PRECISIONS` this backend can run with real kernels of that precision."""
+    arithmetic: ClassVar[str] = "fp32"
+    """What floating point is computed in, as `bench` names it. Where that is not fp32, outputs are compared with those
+    of eager fp32 by classes and accuracy, as for integers."""
 
     @abstractmethod
     def available(self) -> str | None:
@@ -172,4 +184,9 @@ class Backend(Method):
     def integer_share(self, run: Callable[[Tensor], Tensor], example: Tensor) -> float | None:
         """Share of the compute operators (convolutions, matrix products) that ran in integers or read integer weights,
         from the backend's own profile of `run`; None where the backend does not say."""
+        return None
+
+    def sparse_share(self, run: Callable[[Tensor], Tensor], example: Tensor) -> float | None:
+        """Share of the products with a weight that ran on kernels which skip zeros, from the backend's own profile of
+        `run`; None where the backend has no such kernels."""
         return None

@@ -7,12 +7,14 @@ import pytest
 import torch
 
 from prunery import Backend, Bencher
-from prunery.bench import bench, statistics
+from prunery.bench import bench
 from prunery.contract import BenchSettings
 from prunery.errors import PruneryError
 from prunery.machine import processor
+from prunery.prune import prune
 from prunery.quantize import quantize
 from prunery.registry import registry
+from prunery.rounds import statistics
 from prunery.toys import measured_by, toy_checkpoint, toy_images
 
 
@@ -35,7 +37,7 @@ class Fake(Backend):
     def __init__(self, absent=None, spoil=lambda logits: logits, share=0.5, fail=None, precisions=precisions):
         super().__init__()
         self.absent, self.spoil, self.share, self.fail = absent, spoil, share, fail
-        self.precisions, self.prepared = precisions, []
+        self.precisions, self.prepared, self.sparse = precisions, [], None
 
     def available(self):
         return self.absent
@@ -55,6 +57,9 @@ class Fake(Backend):
 
     def integer_share(self, run, example):
         return self.share
+
+    def sparse_share(self, run, example):
+        return self.sparse
 
 
 def trained(seeds=(0, 1)):
@@ -226,3 +231,65 @@ def test_real_runtimes_agree_with_what_is_stored(pair):
         assert found[name]["integer_share"] == 1, name
         assert abs(found[name]["accuracy"]["test"] - found[name]["accuracy"]["eager"]) <= 0.005
         assert found[name]["speedup"]["low"] > 0
+
+
+# --- masks, sparse kernels and bf16 ----------------------------------------------------------------------------------
+
+
+def masked(dense):
+    """The dense networks with every second weight of a layer held at zero."""
+    method = registry().configured("prune", "nm", {"exclude": ("0.weight",)})
+    return dense.child(prune(method, dense, {}), {})
+
+
+def test_what_masks_alone_gain_is_said(pair):
+    _, dense = pair
+    network, lines = masked(dense), []
+    held = sum(int((layer.weight == 0).sum()) for layer in network.networks[0] if hasattr(layer, "weight"))
+    total = sum(layer.weight.numel() for layer in network.networks[0] if hasattr(layer, "weight"))
+    _, found, _ = run(network, dense, Fake(), lines.append)
+    assert found["masked_share"] == pytest.approx(held / total)
+    assert held / total > 0.4
+    assert lines[0].endswith(
+        f"; masks alone: {held / total:.0%} of the weights are zeros, and its kernels multiply those too"
+    )
+    assert "masked_share" not in run(dense, dense, Fake())[1]
+
+
+def test_a_ratio_of_sparse_kernels_is_not_one_of_masks_alone(pair):
+    _, dense = pair
+    backend = Fake()
+    backend.sparse = 0.5
+    _, found, _ = run(masked(dense), dense, backend)
+    assert (found["status"], found["sparse_share"], found["kind"]) == ("ok", 0.5, "structure")
+    assert "masked_share" not in found
+    backend.sparse = 0.0
+    _, found, _ = run(dense, dense, backend)
+    assert found["status"] == "fake ran none of the network's products on sparse kernels: no layer has their pattern"
+    assert "latency_ms" not in found
+
+
+def test_bf16_is_named_and_compared_by_classes(pair):
+    _, dense = pair
+    backend = Fake(spoil=lambda logits: logits * 1.01)  # no class changes
+    assert "outputs differ from eager by 0.01" in run(dense, dense, backend)[1]["status"]
+    backend.arithmetic = "bf16"
+    _, found, _ = run(dense, dense, backend)
+    assert (found["status"], found["precision"], found["reference_precision"]) == ("ok", "bf16", "bf16")
+    assert (found["agreement"], found["kind"]) == (1, "structure")
+    backend = Fake(spoil=lambda logits: -logits)
+    backend.arithmetic = "bf16"
+    assert "outputs differ from eager" in run(dense, dense, backend)[1]["status"]
+
+
+@pytest.mark.parametrize("name", ["bf16", "autocast"])
+def test_bf16_backends_time_both_networks_alike(name, pair):
+    _, dense = pair
+    backend = registry().configured("backend", name, {})
+    if reason := backend.available():
+        pytest.skip(reason)
+    _, found, _ = run(masked(dense), dense, backend)
+    assert found["status"] == "ok"
+    assert found["precision"] == found["reference_precision"] == backend.arithmetic
+    assert 0 < found["max_error"] < 0.03
+    assert found["masked_share"] > 0.4
