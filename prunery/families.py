@@ -50,11 +50,16 @@ class SplitSettings(Settings):
     confidence: float = Field(0.95, gt=0.5, lt=1, description="level of the intervals")
 
 
-class ResampledSettings(SplitSettings):
-    """Settings of analyses whose intervals come from resampled seeds."""
+class BootstrapSettings(Settings):
+    """Settings of intervals that come from resampled seeds."""
 
+    confidence: float = Field(0.95, gt=0.5, lt=1, description="level of the intervals")
     resamples: int = Field(2000, ge=100, le=100_000, description="bootstrap resamples")
     seed: int = Field(0, ge=0, description="seed of the bootstrap")
+
+
+class ResampledSettings(SplitSettings, BootstrapSettings):
+    """Settings of analyses of accuracies whose intervals come from resampled seeds."""
 
 
 class FamilyAnalyser(Analyser):

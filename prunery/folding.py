@@ -130,3 +130,21 @@ def folded(network: nn.Module, example: Tensor) -> nn.Module:
     for pair in pairs:
         fold(copied, pair)
     return copied
+
+
+def folded_like(network: nn.Module, dense: nn.Module, example: Tensor) -> nn.Module:
+    """The dense network with the batch norms folded that are folded in the compressed one; itself if there are none."""
+    if dense is network:
+        return dense
+    modules = dict(network.named_modules())
+    pairs = [pair for pair in batch_norm_pairs(dense, example) if not _is_norm(modules.get(pair[1]))]
+    if not pairs:
+        return dense
+    copied = copy.deepcopy(dense)
+    for pair in pairs:
+        fold(copied, pair)
+    return copied
+
+
+def _is_norm(module: nn.Module | None) -> bool:
+    return isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)

@@ -71,3 +71,11 @@ def rank_correlations(x: Floats, y: Floats) -> Floats:
     a, b = first - first.mean(), second - second.mean(axis=1, keepdims=True)
     below = np.sqrt((a**2).sum() * (b**2).sum(axis=1))
     return np.divide(b @ a, below, out=np.full(len(y), np.nan), where=below > 0)
+
+
+def correlations(x: Floats, y: Floats) -> Floats:
+    """Pearson's r of `x` and `y` along the last axis; NaN where a side is constant."""
+    a, b = (side - side.mean(axis=-1, keepdims=True) for side in (x, y))
+    below = np.sqrt((a**2).sum(axis=-1) * (b**2).sum(axis=-1))
+    shape = np.broadcast_shapes(a.shape, b.shape)[:-1]
+    return np.divide((a * b).sum(axis=-1), below, out=np.full(shape, np.nan), where=below > 0)

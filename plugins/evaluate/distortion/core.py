@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from prunery.errors import PruneryError
-from prunery.folding import batch_norm_pairs, fold
+from prunery.folding import folded_like
 from prunery.layers import compressible, quantized_layers
 from prunery.wiring import rectified_layers
 
@@ -58,7 +57,7 @@ def distortions(network: nn.Module, dense: nn.Module, batches: Batches, settings
     first = next(stream, None)
     if first is None:
         raise PruneryError("there are no samples to compare outputs on: raise `samples`")
-    reference = _like(network, dense, first[0][:1])
+    reference = folded_like(network, dense, first[0][:1])
     weights, outputs = (
         weight_errors(network, reference),
         output_errors(network, reference, chain([first], stream), settings),
@@ -70,24 +69,9 @@ def distortions(network: nn.Module, dense: nn.Module, batches: Batches, settings
     return {**_averages("weight", weights), **_averages("output", outputs), "layers": layers}
 
 
-def _like(network: nn.Module, dense: nn.Module, example: Tensor) -> nn.Module:
-    """The dense network with the batch norms folded that are folded in the compressed one; itself if there are none."""
-    if dense is network:
-        return dense
-    norms = (nn.BatchNorm1d, nn.BatchNorm2d)
-    modules = dict(network.named_modules())
-    pairs = [pair for pair in batch_norm_pairs(dense, example) if not isinstance(modules.get(pair[1]), norms)]
-    if not pairs:
-        return dense
-    copied = copy.deepcopy(dense)
-    for pair in pairs:
-        fold(copied, pair)
-    return copied
-
-
 def weight_errors(network: nn.Module, dense: nn.Module) -> dict[str, Error]:
     """The error of each weight, as it is meant if it is stored in few bits; of layers that both networks have."""
-    held = {key: layer.get_parameter("weight") for key, layer in compressible(network)}
+    held: dict[str, Tensor] = {key: layer.get_parameter("weight") for key, layer in compressible(network)}
     held |= {key: layer.real_weight() for key, layer in quantized_layers(network)}
     errors = {}
     for key, layer in compressible(dense):
