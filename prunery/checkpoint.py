@@ -136,7 +136,7 @@ def _shaped(build: Callable[[Origin], nn.Module], origin: Origin, edits: list[Ed
 
 def _replayed(network: nn.Module, edits: list[Edit]) -> nn.Module:
     try:
-        return replay(network, edits)
+        return replay(network, edits, values=False)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         why = f"{type(error).__name__}: {error}"
         raise PruneryError(f"its edits do not fit its network ({why}): delete it and run again") from error

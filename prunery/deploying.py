@@ -14,9 +14,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from prunery.edits import replace_layer
 from prunery.formats import is_integer
-from prunery.layers import quantized_layers
+from prunery.layers import quantized_layers, replace_layer
 from prunery.stored import scaled
 from prunery.weightonly import WeightConv2d, WeightLinear
 

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from prunery.errors import PruneryError
 from prunery.integer import IntegerConv2d, IntegerLinear
+from prunery.permuting import hand_on
 from prunery.stored import StoredWeight
 
 COMPRESSIBLE = (nn.Linear, nn.Conv2d)
@@ -16,12 +18,14 @@ COMPRESSIBLE = (nn.Linear, nn.Conv2d)
 def compressible(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     """(key of the weight, layer) of every `Linear` and `Conv2d` in floating point, in the order of definition.
 
-    Shared weights appear once, under their first name.
+    Shared weights appear once, under their first name. Left out are weights that are no parameters, but computed from
+    others (`torch.nn.utils.parametrizations.weight_norm`); see `prunery.leftout`.
     """
     seen: set[int] = set()
     for name, layer in network.named_modules():
-        if isinstance(layer, COMPRESSIBLE) and id(layer.weight) not in seen:
-            seen.add(id(layer.weight))
+        weight = layer._parameters.get("weight") if isinstance(layer, COMPRESSIBLE) else None
+        if weight is not None and id(weight) not in seen:
+            seen.add(id(weight))
             yield f"{name}.weight" if name else "weight", layer
 
 
@@ -57,3 +61,24 @@ def as_matrix(weight: Float[Tensor, "out ..."]) -> Float[Tensor, "out columns"]:
 def layer_of(network: nn.Module, key: str) -> nn.Module:
     """The layer that owns the parameter `key`."""
     return network.get_submodule(key.rpartition(".")[0])
+
+
+def copyable(network: nn.Module) -> nn.Module:
+    """The network. Raises `PruneryError` for one that cannot be copied, as a hook computes a layer's weight."""
+    for name, layer in network.named_modules():
+        for attribute, value in vars(layer).items():
+            if isinstance(value, Tensor) and not value.is_leaf:
+                raise PruneryError(
+                    f"the model computes {name}.{attribute} by a hook, as torch.nn.utils.weight_norm does, and cannot "
+                    "be copied so: build it with torch.nn.utils.parametrizations.weight_norm, or without"
+                )
+    return network
+
+
+def replace_layer(network: nn.Module, old: nn.Module, new: nn.Module) -> None:
+    """Put a layer in the place of another, wherever the network refers to it; it reads its inputs in the same order."""
+    hand_on(old, new)
+    for owner in list(network.modules()):
+        for name, child in list(owner._modules.items()):
+            if child is old:
+                setattr(owner, name, new)

@@ -14,6 +14,7 @@ import torch
 from threadpoolctl import ThreadpoolController
 from torch import Tensor, nn
 
+from prunery.attention import attention_parts
 from prunery.checkpoint import Checkpoint
 from prunery.contract import SpectralFitter
 from prunery.errors import PruneryError
@@ -30,11 +31,18 @@ def spectral_fit(method: SpectralFitter, checkpoint: Checkpoint) -> dict[int, di
 
 
 def fit_network(method: SpectralFitter, network: nn.Module) -> dict[str, dict[str, Any]]:
-    """The rows of one network, by key; computed where `prunery.network.device` says, the network stays where it is."""
+    """The rows of one network, by key; computed where `prunery.network.device` says, the network stays where it is.
+
+    Each row begins with `place`, which tells the order of the layers (files sort by key). Parts of attention that the
+    method asks for have rows of their own (`prunery.attention`), in the place of their weight.
+    """
     matrices = {key: as_matrix(weight) for key, weight in weights(network).items()}
+    places, parts = {key: place for place, key in enumerate(matrices)}, attention_parts(network, method.split)
+    matrices |= {name: matrices[key][rows] for name, (key, rows) in parts.items()}
+    places |= {name: places[key] for name, (key, _) in parts.items()}
 
     def row(key: str, matrix: Tensor) -> dict[str, Any]:
-        return _checked(method, key, method.fit(matrix.to(device())))
+        return {"place": places[key], **_checked(method, key, method.fit(matrix.to(device())))}
 
     for name in method.imports:
         import_module(name)  # the limit on threads reaches only libraries that are loaded

@@ -22,6 +22,7 @@ from prunery.reporting.figures import spectrum_figure
 from prunery.reporting.page import page_data
 from prunery.reporting.results import Results, read_results
 from prunery.reporting.selection import shown
+from prunery.reporting.spectra import network_figures
 from prunery.reporting.statistics import marchenko_pastur, mean_interval, pareto_front
 from prunery.reporting.summary import Speed, highlights, speed_text, summarize
 
@@ -183,7 +184,7 @@ class Study:
         rows = {
             str(seed): {
                 "layers.0.weight": self.fit(),
-                "head.weight": {"fitted": False, "reason": "the shorter side is 5"},
+                "head.weight": {"place": 1, "fitted": False, "reason": "the shorter side is 5"},
             }
             for seed in SEEDS
         }
@@ -198,6 +199,7 @@ class Study:
         counts, _ = np.histogram(values, bins=64, range=(0, 1.5 * plus))
         spikes = int((values > plus).sum())
         return {
+            "place": 0,
             "fitted": True,
             "gamma": p / n,
             "sigma_hat": 0.1,
@@ -418,6 +420,31 @@ def test_spectrum_figure_has_unit_mass_and_marks_the_spike(study: Study) -> None
     assert np.trapezoid(law["y"], law["x"]) == pytest.approx(fit["bulk_fraction"], abs=0.01)
     assert edge["x"] == pytest.approx([fit["lambda_plus"]] * 2, rel=1e-5)
     assert len(spikes["x"]) == fit["spikes"] == 1
+
+
+def test_networks_are_drawn_layer_by_layer(study: Study) -> None:
+    results: Results = read_results(study.root, study.files)
+    path, rows = next((path, rows) for (path, _), rows in results.spectra.items())
+    for seed in rows:  # a part of a layer's weight
+        rows[seed]["layers.0.weight[q]"] = {**rows[seed]["layers.0.weight"], "sigma_plus": 2.0}
+    entry = next(each for each in page_data(results, summarize(results))["spectra"] if each["title"].startswith(path))
+    edges, bulk, spikes = (entry["network"][name]["data"] for name in ("edges", "bulk", "spikes"))
+    expected = mean_interval([row["layers.0.weight"]["sigma_plus"] for row in rows.values()])
+    whole, parts = edges
+    assert (whole["x"], whole["customdata"]) == ([1], ["layers.0.weight"])  # the head has no fit: a gap
+    assert whole["y"] == pytest.approx([expected.mean], rel=1e-5)
+    assert whole["error_y"]["array"] == pytest.approx([expected.half_width], rel=1e-4)
+    assert whole["error_y"]["arrayminus"] == pytest.approx([expected.half_width], rel=1e-4)
+    assert (parts["x"], parts["y"], parts["customdata"]) == ([1], [2.0], ["layers.0.weight[q]"])
+    assert bulk[0]["y"] == pytest.approx([1 - 1 / 120], abs=1e-4)
+    assert spikes[0]["y"] == [1.0]
+
+
+def test_intervals_of_shares_end_at_one() -> None:
+    rows = {str(seed): {"a.weight": {"place": 0, "bulk_fraction": share}} for seed, share in enumerate((1.0, 0.9))}
+    (trace,) = network_figures(rows)["bulk"]["data"]
+    assert (trace["y"], trace["error_y"]["array"]) == ([0.95], pytest.approx([0.05]))
+    assert trace["error_y"]["arrayminus"] == pytest.approx([0.05 * 12.7062], rel=1e-4)
 
 
 def test_curves_are_means_with_bands(study: Study) -> None:

@@ -15,7 +15,7 @@ from prunery.recipe import expand
 FIGURES = ("accuracy", "loss", "agreement", "divergence", "teacher_agreement", "teacher_divergence")
 SEEDED = (
     *(f"{split}_{figure}" for split in ("validation", "test") for figure in FIGURES),
-    "parameters", "nonzero", "weight_sparsity", "sparsity", "bits", "file_bytes", "macs",
+    "parameters", "nonzero", "weight_sparsity", "sparsity", "bits", "file_bytes", "macs", "macs_pattern",
 )  # fmt: skip
 """Metrics of a replica, from `evaluate`; those of a teacher are had by students alone."""
 

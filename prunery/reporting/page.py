@@ -19,17 +19,17 @@ from prunery.reporting import summary
 from prunery.reporting.cases import FAILS, HOLDS, NOT_TESTABLE, UNDECIDED
 from prunery.reporting.claims import Claim
 from prunery.reporting.curves import curve_figures
-from prunery.reporting.figures import FAMILIES, pareto_figures, spectrum_figure
+from prunery.reporting.figures import FAMILIES, pareto_figures
 from prunery.reporting.galleries import walls
 from prunery.reporting.kinds import Difference, Pick, QuantitiesTest, QuantityTest, RankCorrelation, Threshold, Wilcoxon
 from prunery.reporting.results import DENSE, Results
 from prunery.reporting.selection import CARDS, shown
-from prunery.reporting.statistics import mean_interval, rounded
+from prunery.reporting.spectra import spectra
+from prunery.reporting.statistics import rounded
 from prunery.reporting.summary import Line
 from prunery.reporting.verdicts import Verdict
 
 LAYER_COLUMNS = ("parameters", "nonzero", "sparsity", "bits", "macs")
-FIT_COLUMNS = ("sigma_plus", "fit_error", "bulk_fraction", "spikes", "spike_mass", "hill")
 SCRIPTS = ("table.js", "plots.js", "inspect.js")
 
 
@@ -153,39 +153,6 @@ def page_data(results: Results, lines: list[Line]) -> dict[str, Any]:
         "stages": {path: provenance(results, path) for path in stages},
         "csv": {"header": table[0], "rows": {line.path: row for line, row in zip(lines, table[1:], strict=True)}},
     }
-
-
-def spectra(results: Results) -> list[dict[str, Any]]:
-    """One entry for each fitted network: its figures by key and seed, and a table of means over seeds."""
-    return [
-        {
-            "title": f"{path} ({variant})",
-            "figures": {key: _by_seed(seeds, key) for key in _keys(seeds)},
-            "reasons": {key: _reason(seeds, key) for key in _keys(seeds)},
-            "columns": FIT_COLUMNS,
-            "rows": {key: [_mean(seeds, key, column) for column in FIT_COLUMNS] for key in _keys(seeds)},
-        }
-        for (path, variant), seeds in results.spectra.items()
-    ]
-
-
-def _keys(seeds: dict[str, dict[str, Any]]) -> list[str]:
-    return list(dict.fromkeys(key for layers in seeds.values() for key in layers))
-
-
-def _by_seed(seeds: dict[str, dict[str, Any]], key: str) -> dict[str, Any]:
-    """A figure for each seed whose layer was fitted."""
-    held = sorted(seeds, key=int)
-    return {seed: spectrum_figure(seeds[seed][key]) for seed in held if seeds[seed].get(key, {}).get("fitted")}
-
-
-def _reason(seeds: dict[str, dict[str, Any]], key: str) -> str:
-    return next((str(layers[key]["reason"]) for layers in seeds.values() if layers.get(key, {}).get("reason")), "")
-
-
-def _mean(seeds: dict[str, dict[str, Any]], key: str, column: str) -> float | None:
-    values = [layers[key][column] for layers in seeds.values() if layers.get(key, {}).get(column) is not None]
-    return rounded([mean_interval(values).mean])[0] if values else None
 
 
 def layer_tables(results: Results, paths: Collection[str]) -> dict[str, Any]:

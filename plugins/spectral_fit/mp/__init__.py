@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, final
 from pydantic import Field
 
 from prunery import Settings, SpectralFitter, hookimpl
+from prunery.measuring import Split
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -29,6 +30,9 @@ class MarchenkoPasturSettings(Settings):
         lt=0.5,
         description="probability that pure noise exceeds the edge above which spikes are counted",
     )
+    edge: Literal["tracy_widom", "bare"] = Field(
+        "tracy_widom", description="sigma_plus with its Tracy-Widom term, or sigma_hat (sqrt(n) + sqrt(p)) alone"
+    )
     exponent: Literal["standard", "coded"] = Field(
         "standard", description="width of the edge: (1 + sqrt(gamma))^(4/3), or ^4 / 3 as in the authors' code"
     )
@@ -37,6 +41,10 @@ class MarchenkoPasturSettings(Settings):
     )
     refits: int = Field(1, ge=0, le=20, description="fits repeated without the spikes the one before found")
     smallest: int = Field(8, ge=4, description="shortest side of a matrix that is fitted")
+    accept: float = Field(1.0, gt=0, le=1, description="largest fit error with which a matrix counts as fitted")
+    split: Split = Field(
+        "whole", description="what of attention has rows beside its whole weights: none, q, k, v, or each head too"
+    )
 
 
 @final
@@ -47,6 +55,12 @@ class MarchenkoPastur(SpectralFitter):
     Settings = MarchenkoPasturSettings
     imports = ("torch", "scipy.linalg", "scipy.optimize", "scipy.special")
     versions = ("numpy", "scipy", "torch")
+
+    @property
+    def split(self) -> Split:
+        """As the settings say."""
+        chosen: Split = self.settings.split
+        return chosen
 
     def fit(self, matrix: Float[Tensor, "rows columns"]) -> dict[str, Any]:
         """One row; see the card."""

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from .lapack import eigvalsh
-from .law import Array, mp_cdf, mp_quantile, tw1_quantile
+from .law import Array, mp_cdf, mp_quantile, spike_strength, tw1_quantile
 
 HILL_TAIL = 20
 """Eigenvalues behind the Hill exponent, at most."""
@@ -92,7 +92,11 @@ def fit_row(matrix: Float[Tensor, "rows columns"], settings: Any) -> dict[str, A
     variance, left_out = _fit(values, n, settings, _edge(p, n, 1 - settings.spike_level, settings.exponent))
     if variance <= ROUNDING * values[-1]:
         return {**row, "reason": "the rank is too low: the middle of the spectrum is zero"}
-    return row | {"fitted": True} | _figures(values, variance, left_out, n, settings)
+    figures = _figures(values, variance, left_out, n, settings)
+    error = figures["fit_error"]
+    if error > settings.accept:
+        return {**row, "fit_error": error, "reason": f"the fit error {error:.3g} exceeds accept, {settings.accept:g}"}
+    return row | {"fitted": True} | figures
 
 
 def _fit(values: Array, n: int, settings: Any, spike_edge: float) -> tuple[float, int]:
@@ -122,16 +126,19 @@ def _bulk(values: Array, n: int, left_out: int) -> tuple[Array, float]:
 def _figures(values: Array, variance: float, left_out: int, n: int, settings: Any) -> dict[str, Any]:
     """What follows from the fitted variance; `values` are squared singular values over the longer side `n`."""
     p = len(values)
-    plus = variance * _edge(p, n, 1 - settings.beta, settings.exponent)
+    bare = variance * (1 + (p / n) ** 0.5) ** 2
+    plus = bare if settings.edge == "bare" else variance * _edge(p, n, 1 - settings.beta, settings.exponent)
     spike = variance * _edge(p, n, 1 - settings.spike_level, settings.exponent)
     inner, gamma = _bulk(values, n, left_out)
     outliers, spikes = int((values > plus).sum()), int((values > spike).sum())
+    largest = values[: -HILL_TAIL - 1 : -1]
+    strengths = spike_strength(largest[:spikes] / variance, p / n) * (n * variance) ** 0.5
     return {
         "gamma": p / n,
         "sigma_hat": variance**0.5,
         "lambda_plus": plus,
         "sigma_plus": (n * plus) ** 0.5,
-        "sigma_edge": variance**0.5 * (n**0.5 + p**0.5),
+        "sigma_edge": (n * bare) ** 0.5,
         "spike_edge": (n * spike) ** 0.5,
         "fit_error": _fit_error(inner / variance, gamma, settings.alpha),
         "bulk_fraction": 1 - outliers / p,
@@ -139,7 +146,8 @@ def _figures(values: Array, variance: float, left_out: int, n: int, settings: An
         "outlier_mass": float(values[p - outliers :].sum() / values.sum()),
         "spikes": spikes,
         "spike_mass": float(values[p - spikes :].sum() / values.sum()),
-        "largest": values[: -HILL_TAIL - 1 : -1].tolist(),
+        "spike_strengths": strengths.tolist(),
+        "largest": largest.tolist(),
         **_histogram(values, BULK_WIDTHS * spike),
     }
 

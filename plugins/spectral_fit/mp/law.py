@@ -53,6 +53,17 @@ def mp_quantile(share: Any, gamma: float) -> Array:
     return _points((low + high) / 2, gamma)
 
 
+def spike_strength(x: Any, gamma: float) -> Array:
+    """What planted a spike: the singular value theta behind an eigenvalue x above the upper edge, in units of
+    sigma sqrt(n).
+
+    The inverse of x = (1 + theta^2) (gamma + theta^2) / theta^2 (Benaych-Georges and Nadakuditi 2012, section 3.1); for
+    square matrices theta = (s + sqrt(s^2 - 4)) / 2 with s = sqrt(x).
+    """
+    above = np.asarray(x, dtype=np.float64) - 1 - gamma
+    return np.asarray(np.sqrt((above + np.sqrt(np.maximum(above**2 - 4 * gamma, 0))) / 2))
+
+
 @lru_cache(maxsize=1)
 def _legendre() -> tuple[Array, Array]:
     nodes, weights = np.polynomial.legendre.leggauss(NODES)

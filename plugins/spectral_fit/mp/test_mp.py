@@ -8,7 +8,7 @@ import pytest
 import torch
 from prunery_plugins.spectral_fit.mp import lapack
 from prunery_plugins.spectral_fit.mp.core import eigenvalues, hill_exponent
-from prunery_plugins.spectral_fit.mp.law import mp_cdf, mp_quantile, tw1_cdf, tw1_quantile
+from prunery_plugins.spectral_fit.mp.law import mp_cdf, mp_quantile, spike_strength, tw1_cdf, tw1_quantile
 from scipy.integrate import quad
 
 from prunery.registry import registry
@@ -134,6 +134,45 @@ def test_hill_exponent_of_a_power_law():
     assert hill_exponent(np.ones(30)) == hill_exponent(np.array([1.0, 2.0])) == 99.0
 
 
+@pytest.mark.parametrize("shape", [(512, 512), (256, 1024), (1024, 256)])
+def test_strengths_of_spikes_are_what_was_planted(shape):
+    planted_at = np.array([8.0, 4.0, 3.0])
+    row = fit(planted(*shape, tuple(planted_at.tolist()), 5))
+    found = np.array(row["spike_strengths"]) / (SIGMA * (shape[0] * shape[1]) ** 0.25)
+    assert found == pytest.approx(planted_at, rel=0.03)
+    seen = np.sqrt(np.array(row["largest"][:3]) * max(shape)) / (SIGMA * (shape[0] * shape[1]) ** 0.25)
+    assert (seen / planted_at > 1.05).tolist() == [False, True, True]  # noise adds to what is seen
+
+
+def test_strength_of_a_spike_in_a_square_matrix_as_published():
+    """(s + sqrt(s^2 - 4 g)) / 2 with g = 1; none below the edge s = 2."""
+    assert spike_strength(np.array([9.0, 4.0]), 1.0) == pytest.approx([(3 + 5**0.5) / 2, 1.0])
+    theta, gamma = 1.7, 0.3
+    seen = (1 + theta**2) * (gamma + theta**2) / theta**2
+    assert float(spike_strength(seen, gamma)) == pytest.approx(theta)
+
+
+def test_the_bare_edge_has_no_tracy_widom_term():
+    matrix = planted(96, 200, (5.0,), 1)
+    row, bare = fit(matrix), fit(matrix, edge="bare", beta=0.4)
+    assert bare["sigma_plus"] == bare["sigma_edge"] == row["sigma_edge"]
+    assert bare["lambda_plus"] == pytest.approx(bare["sigma_edge"] ** 2 / 200)
+    assert bare["sigma_plus"] < row["sigma_plus"]
+    assert bare["spike_edge"] == row["spike_edge"]
+
+
+def test_fits_that_are_not_accepted_say_so():
+    heavy = torch.from_numpy(np.random.default_rng(0).standard_cauchy((64, 96))).float()
+    error = fit(heavy)["fit_error"]
+    assert error > 0.1
+    row = fit(heavy, accept=0.1)
+    assert set(row) == {"fitted", "rows", "columns", "hill", "fit_error", "reason"}
+    assert row["fitted"] is False
+    assert row["fit_error"] == error
+    assert row["reason"] == f"the fit error {error:.3g} exceeds accept, 0.1"
+    assert fit(planted(64, 96, (), 0), accept=0.1)["fitted"]
+
+
 DEGENERATE = {
     "zero": torch.zeros(16, 32),
     "rank one": torch.outer(torch.arange(1.0, 17), torch.arange(1.0, 33)),
@@ -142,7 +181,11 @@ DEGENERATE = {
     ),
     "small": torch.ones(3, 50),
     "one by one": torch.ones(1, 1),
+    "one row": torch.arange(20.0)[None],
+    "one column": torch.arange(20.0)[:, None],
+    "constant": torch.full((24, 40), 0.3),
     "not finite": torch.full((16, 16), math.inf),
+    "not a number": torch.ones(16, 16).fill_diagonal_(math.nan),
 }
 
 
@@ -151,6 +194,7 @@ def test_degenerate_matrices_say_why_they_are_not_fitted(name):
     row = fit(DEGENERATE[name])
     assert row["fitted"] is False
     assert row["reason"]
+    assert "\n" not in row["reason"]
     assert 1 < row["hill"] <= 99
 
 

@@ -45,7 +45,13 @@ function draw(place) {
   if (!figure || !visible.has(place)) return;
   const fresh = !place.classList.contains("js-plotly-plot");
   Plotly.react(place, themed(figure.data), layoutOf(figure), CONFIG);
-  if (fresh) place.on("plotly_click", (event) => event.points[0].customdata in data.chains && inspect(event.points[0].customdata));
+  if (fresh) place.on("plotly_click", (event) => clicked(event.points[0].customdata));
+}
+
+/** What a point stands for comes into view: a recipe, or a layer of the network whose spectra are shown. */
+function clicked(what) {
+  if (what in data.chains) inspect(what);
+  else if (data.spectra.length && what in network().rows) { byId("spectra-layer").value = what; showLayer(); }
 }
 
 const watcher = new IntersectionObserver((entries) => {
@@ -93,7 +99,8 @@ const FIT_TITLES = { sigma_plus: "σ₊", fit_error: "fit error", bulk_fraction:
 function network() { return data.spectra[Number(byId("spectra-network").value)]; }
 
 function showNetwork() {
-  const { columns, rows, figures: layers } = network();
+  const { columns, rows, figures: layers, network: overview } = network();
+  for (const [name, figure] of Object.entries(overview)) show(`spectra-${name}`, figure);
   fill(byId("spectra-layer"), Object.keys(rows).map((key) => [key, key]));
   if (!Object.keys(layers[byId("spectra-layer").value]).length) {
     const fitted = Object.keys(rows).find((key) => Object.keys(layers[key]).length);
