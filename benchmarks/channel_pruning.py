@@ -24,7 +24,7 @@ from prunery.data import Dataset, Spec
 from prunery.datafolder import data_folder
 from prunery.prune import prune
 from prunery.registry import registry
-from prunery.sizes import sizes
+from prunery.sizes import macs as layer_macs
 from prunery.training import fit
 
 NETWORKS = {"vgg11": ("vgg", {}), "resnet18": ("timm", {"name": "resnet18"})}
@@ -42,6 +42,8 @@ RIVALS = {
 """torch-pruning's importance, and whether it ranks the whole network: these compete on validation data too."""
 STEPS = 400
 """torch-pruning takes so many steps from all channels to none; it stops on the way."""
+FRESH = 10
+"""Steps after which its Taylor score is given new gradients."""
 
 
 def method(stage: str, called: str, /, **settings: Any) -> Any:
@@ -64,12 +66,11 @@ def accuracy(network: nn.Module, dataset: Dataset, split: str) -> float:
 
 
 def macs(network: nn.Module, spec: Spec) -> int:
-    counted: int = sizes(network, spec)["macs"]
-    return counted
+    return sum(layer_macs(network, spec).values())
 
 
-def theirs(network: nn.Module, dataset: Dataset, seed: int, wanted: float, rival: tuple[str, bool]) -> nn.Module:
-    """torch-pruning's own pruner, step by step, until at most the wanted MACs are left."""
+def theirs(network: nn.Module, dataset: Dataset, seed: int, rival: tuple[str, bool]) -> dict[float, nn.Module]:
+    """By ratio, what torch-pruning's own pruner leaves: step by step, a copy taken where the MACs are few enough."""
     import torch_pruning as tp
 
     pruned, example = copy.deepcopy(network), torch.randn(1, *dataset.spec.shape)
@@ -79,16 +80,20 @@ def theirs(network: nn.Module, dataset: Dataset, seed: int, wanted: float, rival
         pruned, example, importance=kinds[rival[0]], global_pruning=rival[1], pruning_ratio=1.0,
         iterative_steps=STEPS, ignored_layers=[last],
     )  # fmt: skip
-    batch = dataset.split("train").drawn(256, seed)
-    for _ in range(STEPS):
-        if macs(pruned, dataset.spec) <= wanted:
-            pruned.zero_grad()
-            return pruned
-        if rival[0] == "taylor":
+    batch, full = dataset.split("train").drawn(256, seed), macs(network, dataset.spec)
+    found: dict[float, nn.Module] = {}
+    for step in range(STEPS):
+        reached = full / macs(pruned, dataset.spec)
+        for ratio in (each for each in RATIOS if each not in found and reached >= each):
+            found[ratio] = copy.deepcopy(pruned)
+            found[ratio].zero_grad()
+        if len(found) == len(RATIOS):
+            return found
+        if rival[0] == "taylor" and step % FRESH == 0:  # on the way gradients are cut as their weights are
             pruned.zero_grad()
             nn.functional.cross_entropy(pruned(dataset.network_inputs(batch.inputs)), batch.labels).backward()
         pruner.step()
-    raise RuntimeError(f"torch-pruning left {macs(pruned, dataset.spec)} MACs, {wanted:.0f} were wanted")
+    raise RuntimeError(f"torch-pruning left {macs(pruned, dataset.spec)} of {full} MACs, fewer were wanted")
 
 
 def ours(checkpoint: Checkpoint, dataset: Dataset, wanted: int, candidate: dict[str, Any]) -> nn.Module:
@@ -117,10 +122,10 @@ def one_seed(name: str, dataset: Dataset, seed: int, epochs: int, tune: int) -> 
     """Every pruner at every ratio from one checkpoint; a row each, printed as it comes."""
     checkpoint, rows = dense(name, dataset, seed, epochs), []
     network, spec = checkpoint.networks[0], dataset.spec
-    full = macs(network, spec)
+    removed = {key: theirs(network, dataset, seed, rival) for key, rival in RIVALS.items()}
     print(f"{name}, seed {seed}: {accuracy(network, dataset, 'test'):.1f} % dense", flush=True)
     for ratio in RATIOS:
-        made = {key: theirs(network, dataset, seed, full / ratio, rival) for key, rival in RIVALS.items()}
+        made = {key: by_ratio[ratio] for key, by_ratio in removed.items()}
         least = min(macs(rival, spec) for rival in made.values())
         made |= {key: ours(checkpoint, dataset, least, each) for key, each in CANDIDATES.items()}
         for who, pruned in made.items():

@@ -59,8 +59,10 @@ class QatLearner(SupervisedLearner):
     Settings = QatSettings
 
     def edits(self, network: nn.Module, example: Tensor) -> list[dict[str, Any]]:
-        """Fold batch norms and let every layer that runs simulate; nothing for a network that simulates already.
+        """Let every layer that runs simulate; nothing for a network that simulates already.
 
+        Where activations are rounded batch norms are folded first. Weights alone need no such thing: their norms go on
+        normalising, since training without them costs more than rounding does.
         Raises `PruneryError` if the network runs no `Linear` or `Conv2d` as a module.
         """
         from prunery.edits import fake_quantize_edit, fold_edit
@@ -73,7 +75,9 @@ class QatLearner(SupervisedLearner):
         if next(simulating_layers(network), None):
             return []
         plain = {key for key, layer in compressible(network) if is_plain(layer)}
-        wires = {key: wire for key, wire in wiring(folded(network, example), example).items() if key in plain}
+        pairs = [] if self.settings.format else batch_norm_pairs(network, example)
+        bare = folded(network, example) if pairs else network
+        wires = {key: wire for key, wire in wiring(bare, example).items() if key in plain}
         if not wires:
             who = f"{self.stage} method {self.name!r}"
             raise PruneryError(f"{who}: the network runs no Linear or Conv2d to quantize: choose another model")
@@ -81,7 +85,6 @@ class QatLearner(SupervisedLearner):
             roundings = (
                 stored_roundings(wires, self.settings) if self.settings.format else roundings_of(wires, self.settings)
             )
-        pairs = batch_norm_pairs(network, example)
         return [*([fold_edit(pairs)] if pairs else []), fake_quantize_edit(roundings)]
 
 

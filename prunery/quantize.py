@@ -47,7 +47,7 @@ def _quantize_one(method: Quantizer, parent: Replica, measured: Measured, seed: 
     _check_network(parent.network, who)
     _check_measured(method, measured, who)
     network = copy.deepcopy(parent.network)
-    pairs = batch_norm_pairs(network, example)
+    pairs = [pair for pair in batch_norm_pairs(network, example) if not _simulates(network, pair[0])]
     edits = [fold_edit(pairs)] if pairs else []
     replay(network, edits)
     shown, odd = _shown(network, example)
@@ -62,6 +62,11 @@ def _quantize_one(method: Quantizer, parent: Replica, measured: Measured, seed: 
     for key, plan in plans.items():
         layers[key].fill(plan)
     return Replica(network, [*parent.edits, *edits, *replacing])
+
+
+def _simulates(network: nn.Module, layer: str) -> bool:
+    """Whether a layer trained with rounded weights: with a norm folded into it, it would round others."""
+    return isinstance(network.get_submodule(layer), Simulating)
 
 
 def _edits(plans: Mapping[str, Plan]) -> list[Edit]:

@@ -117,6 +117,18 @@ def test_both_survive_save_and_load(model, settings, tmp_path):
             assert torch.equal(logits(one), logits(other))
 
 
+def test_batch_norms_stay_where_weights_alone_are_rounded():
+    parent = trained("normed", stage="finetune", method="supervised", epochs=8)
+    child = tuned(parent, format="int4")
+    assert [edit["edit"] for edit in child.replicas[0].edits] == ["fake_quantize"]
+    norm, before = child.networks[0].bn1, parent.networks[0].bn1
+    assert isinstance(norm, nn.BatchNorm2d)
+    assert not torch.equal(norm.running_mean, before.running_mean)
+    stored = quantized(child)
+    assert torch.equal(logits(stored.networks[0]), logits(child.networks[0]))
+    assert [edit["edit"] for edit in stored.replicas[0].edits] == ["fake_quantize", "weights"]
+
+
 def test_batch_norms_are_folded_before_and_the_float_network_is_the_same():
     parent = trained("normed", stage="finetune", method="supervised", epochs=8)
     learner = registry().configured("finetune", "qat", SHORT)
