@@ -14,10 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from prunery.errors import PruneryError
+from prunery.factors import make_factors, shape_factors
 from prunery.fakequant import Rounding, WeightRounding
 from prunery.folding import Pair, fold
 from prunery.integer import integer_layer
-from prunery.layers import layer_of
+from prunery.layers import layer_of, replace_layer
+from prunery.merging import merge_tokens
+from prunery.permuting import ORDER, order_after, permute_inputs
 from prunery.simulating import fake_quantized, float_layer
 from prunery.weightonly import WeightPlan, weight_layer
 
@@ -37,14 +40,18 @@ def cut_channels(network: nn.Module, edit: Edit) -> nn.Module:
 
     `keep`: key -> dimension -> indices; `attributes`: module -> name -> value.
     """
+    places = _places(network)
     for key, axes in edit["keep"].items():
         old = _tensor(network, key)
         for axis, indices in axes.items():
             _check_indices(key, old, int(axis), indices)
-        _replace_tensor(network, old, _cut(old, axes))
+        _put(places, old, _cut(old, axes))
         layer, name = layer_of(network, key), key.rpartition(".")[2]
         if (mask := layer._buffers.get(f"{name}/mask")) is not None:
             layer._buffers[f"{name}/mask"] = _cut(mask, axes)
+        if "1" in axes and (order := layer._buffers.get(ORDER)) is not None:
+            left = torch.tensor(axes["1"], device=order.device)
+            _put(places, order, order_after(order, left))
     for path, numbers in edit["attributes"].items():
         for name, value in numbers.items():
             setattr(network.get_submodule(path), name, tuple(value) if isinstance(value, list) else value)
@@ -70,13 +77,25 @@ def _check_indices(key: str, tensor: Tensor, axis: int, indices: list[int]) -> N
         raise IndexError(f"dimension {axis} of {key} has {tensor.shape[axis]} indices, which are not those kept")
 
 
-def _replace_tensor(network: nn.Module, old: Tensor, new: Tensor) -> None:
-    """Put a tensor in the place of another, wherever the network refers to it."""
+Places = dict[int, list[tuple[dict[str, Any], str]]]
+"""Identity of a tensor -> wherever a network refers to it: a layer's parameters or buffers, and its name there."""
+
+
+def _places(network: nn.Module) -> Places:
+    """Where all tensors of a network are, in one walk."""
+    found: Places = {}
     for owner in network.modules():
         for tensors in (owner._parameters, owner._buffers):
-            for name, tensor in list(tensors.items()):
-                if tensor is old:
-                    tensors[name] = new  # type: ignore[assignment]
+            for name, tensor in tensors.items():
+                found.setdefault(id(tensor), []).append((tensors, name))
+    return found
+
+
+def _put(places: Places, old: Tensor, new: Tensor) -> None:
+    """Put a tensor in the place of another."""
+    places[id(new)] = places.pop(id(old))
+    for tensors, name in places[id(new)]:
+        tensors[name] = new
 
 
 def fold_batch_norms(network: nn.Module, edit: Edit) -> None:
@@ -117,14 +136,6 @@ def stop_simulating(network: nn.Module, edit: Edit) -> None:
         replace_layer(network, layer, float_layer(layer))
 
 
-def replace_layer(network: nn.Module, old: nn.Module, new: nn.Module) -> None:
-    """Put a layer in the place of another, wherever the network refers to it."""
-    for owner in list(network.modules()):
-        for name, child in list(owner._modules.items()):
-            if child is old:
-                setattr(owner, name, new)
-
-
 KINDS: dict[str, Callable[[nn.Module, Edit], object]] = {
     "mask": add_masks,
     "fold_batch_norm": fold_batch_norms,
@@ -133,16 +144,27 @@ KINDS: dict[str, Callable[[nn.Module, Edit], object]] = {
     "fake_quantize": simulate_quantization,
     "float": stop_simulating,
     "channels": cut_channels,
+    "factors": make_factors,
+    "merge_tokens": merge_tokens,
+    "permute": permute_inputs,
 }
 
 
-def replay(network: nn.Module, edits: list[Edit]) -> nn.Module:
-    """Apply edits in order, in place. Raises `PruneryError` for a kind this version does not know."""
+SHAPES: dict[str, Callable[[nn.Module, Edit], object]] = {**KINDS, "factors": shape_factors}
+"""The same for networks whose values are filled in afterwards: values that take long to compute are not."""
+
+
+def replay(network: nn.Module, edits: list[Edit], values: bool = True) -> nn.Module:
+    """Apply edits in order, in place. Raises `PruneryError` for a kind this version does not know.
+
+    Without `values` the shapes alone count: the network's values are to be overwritten.
+    """
+    kinds = KINDS if values else SHAPES
     for edit in edits:
         if edit.get("edit") not in KINDS:
             kind = edit.get("edit")
             raise PruneryError(f"the checkpoint holds an edit of kind {kind!r}, unknown to this Prunery: update it")
-        KINDS[edit["edit"]](network, edit)
+        kinds[edit["edit"]](network, edit)
     return network
 
 
@@ -160,6 +182,11 @@ def weights_edit(plans: Mapping[str, WeightPlan]) -> Edit:
     """The edit that stores weights in the formats of their plans."""
     layers = {key: {"format": plans[key].format, "group": plans[key].group} for key in sorted(plans)}
     return {"edit": "weights", "layers": layers}
+
+
+def permute_edit(keys: list[str]) -> Edit:
+    """The edit that lets the layers of these weights gather their inputs in an order of their own."""
+    return {"edit": "permute", "keys": sorted(keys)}
 
 
 def fold_edit(pairs: list[Pair]) -> Edit:

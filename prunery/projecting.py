@@ -9,12 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from prunery.checkpoint import Replica
-from prunery.edits import Edit, mask_edit, replay
+from prunery.edits import Edit, mask_edit, permute_edit, replay
 from prunery.errors import PruneryError
 from prunery.layers import layer_of, weights
+from prunery.permuting import ORDER
 from prunery.pruning import Measured, Projection, Projector
+from prunery.reordering import check_orders
 
-MASK, ORDER = "weight/mask", "weight/permutation"
+MASK = "weight/mask"
 
 
 def project(
@@ -24,9 +26,11 @@ def project(
     measured: Measured,
     generator: torch.Generator,
     who: str,
+    samples: Tensor,
 ) -> Replica:
     """A replica with the values, masks and orders that the method answers with; the parent is left as it was.
 
+    `samples` are a few valid inputs: orders are tried on them.
     Raises `PruneryError` if the answer does not fit, or the dense network's weights are not of the parent's shapes.
     """
     network = copy.deepcopy(parent.network)
@@ -37,6 +41,8 @@ def project(
             raise PruneryError(f"{who}: it changed the weight {key}, which it was only shown: mend the method")
     for key, projection in found.items():
         _check(key, projection, shown, who)
+    orders = {key: each.permutation for key, each in found.items() if each.permutation is not None}
+    check_orders(network, orders, samples, who)
     edits = _edits(network, found)
     replay(network, edits)
     for key, projection in found.items():
@@ -79,7 +85,7 @@ def _edits(network: nn.Module, found: Mapping[str, Projection]) -> list[Edit]:
     masked = [key for key, each in found.items() if each.mask is not None and not _holds(network, key, MASK)]
     moved = [key for key, each in found.items() if each.permutation is not None and not _holds(network, key, ORDER)]
     edits = [mask_edit(masked)] if masked else []
-    return [*edits, {"edit": "permute", "keys": sorted(moved)}] if moved else edits
+    return [*edits, permute_edit(moved)] if moved else edits
 
 
 def _holds(network: nn.Module, key: str, name: str) -> bool:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from prunery.data import Spec
 from prunery.layers import compressible, quantized_layers
+from prunery.patterns import layer_pattern
 from prunery.stored import StoredWeight
 
 MASK = "/mask"
@@ -28,6 +29,9 @@ def sizes(network: nn.Module, spec: Spec) -> dict[str, Any]:
       `mask_bits`.
     - `macs`: multiply-accumulates of one sample in `Linear` and `Conv2d` layers, zeros included; products of two
       activations, as in attention, are no layers.
+    - `macs_pattern`: the same, where layers in which exactly k of every n neighbouring inputs of each output are alive
+      (`prunery.patterns`; such layers have a `pattern`, 2:4 say) count k/n of theirs: what hardware made for patterns
+      computes. Any other sparsity counts in full.
     - `layers`: by key of the weight the same for that weight alone; `bits` with its scales, `dtype` the format of
       quantized ones.
     """
@@ -44,6 +48,7 @@ def sizes(network: nn.Module, spec: Spec) -> dict[str, Any]:
         "bits": sum(_bits(value) for key, value in stored.items() if not key.endswith(MASK)),
         "mask_bits": sum(_bits(value) for key, value in stored.items() if key.endswith(MASK)),
         "macs": sum(layer["macs"] for layer in layers.values()),
+        "macs_pattern": sum(layer["macs_pattern"] for layer in layers.values()),
         "layers": layers,
     }
 
@@ -55,7 +60,7 @@ def layer_sizes(network: nn.Module, spec: Spec) -> dict[str, dict[str, Any]]:
     for key, layer in _layers(network):
         weight = _weight(layer)
         parts = [value for name, value in stored.items() if name == key or name.startswith(f"{key}/")]
-        masks = stored.get(f"{key}{MASK}")
+        masks, pattern = stored.get(f"{key}{MASK}"), layer_pattern(layer, weight)
         found[key] = {
             "parameters": weight.numel(),
             "nonzero": _nonzero(weight),
@@ -63,7 +68,8 @@ def layer_sizes(network: nn.Module, spec: Spec) -> dict[str, dict[str, Any]]:
             "bits": sum(map(_bits, parts)) - (0 if masks is None else _bits(masks)),
             "dtype": layer.format if isinstance(layer, StoredWeight) else str(weight.dtype).removeprefix("torch."),
             "macs": counts[key],
-        }
+            "macs_pattern": counts[key] if pattern is None else counts[key] * pattern[0] // pattern[1],
+        } | ({} if pattern is None else {"pattern": "{}:{}".format(*pattern)})
     return found
 
 

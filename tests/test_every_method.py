@@ -100,9 +100,16 @@ CASES: dict[tuple[str, str], dict[str, Any]] = {
     ("finetune", "supervised"): {"settings": {**FEW_EPOCHS, "epochs": 2}},
     ("analyse", "regimes"): {"settings": {"families": {"net": SWEEP}}},
     ("analyse", "collapse"): {"settings": {"families": {"net": {"bases": "net", "prune": "prune=l1@{0.5,0.9}"}}}},
+    ("analyse", "trend"): {"settings": {"families": {"net": {"bases": "net-*", "prune": "prune=l1@{0.5,0.9}"}}}},
+    ("analyse", "additive"): {"settings": {"families": {"net": {"bases": "net", "recipe": "(finetune=short)*2"}}}},
+    ("analyse", "proxy"): {"settings": {"families": {"net": {"bases": "net", "steps": "prune=l1@{0.5,0.9}"}}}},
     ("analyse", "scaling"): {"settings": {"families": {"net": {"bases": "net", "steps": "quantize={int4,int8}"}}}},
     ("analyse", "tables"): {"settings": {"recipes": {"all": TABLE}}},
     ("analyse", "shapes"): {"settings": {"families": {"net": {"bases": "net-*"}}, "minimal_parameters": 10}},
+    ("prune", "tome"): {"skip": "the toy network has no tokens: the stage is tested beside the method"},
+    ("prune", "ser"): {"settings": {"batch_size": 32, "epochs": 2, "most_epochs": 2}},
+    ("prune", "hybrid"): {"settings": {"batch_size": 32, "switch": 0.3}},
+    ("prune", "factorize"): {"settings": {"rank": "energy", "energy": 0.5}},
     ("distill", "kd"): {"settings": {**FEW_EPOCHS, "epochs": 2}},
     ("distill", "dkd"): {"settings": {**FEW_EPOCHS, "epochs": 2}},
     ("distill", "hints"): {"settings": {**FEW_EPOCHS, "epochs": 2}},
@@ -126,6 +133,13 @@ class TestPruneNmByInputs(MethodContract):
 
     method = registry().get("prune", "nm")
     settings: ClassVar = {"score": "wanda", "keep": 1, "layout": "im2col", "tail": "dense"}
+
+
+class TestPruneCastInAnotherOrder(MethodContract):
+    """The variant that moves channels."""
+
+    method = registry().get("prune", "cast")
+    settings: ClassVar = {"permute": "search", "keep": 1, "rounds": 20, "classifier": "include"}
 
 
 class TestPruneMagnitudeByProfile(MethodContract):

@@ -3,7 +3,6 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from prunery_plugins.calibrate.activations import core
 from prunery_plugins.calibrate.activations.histogram import StreamingHistogram
 from torch import nn
 
@@ -48,7 +47,7 @@ def naive_patches(layer, inputs):
 @pytest.mark.parametrize("name", CONVOLUTIONS)
 @pytest.mark.parametrize("limit", [1, 2**24])
 def test_moments_of_a_convolution(name, limit, monkeypatch):
-    monkeypatch.setattr(core, "PATCH_ELEMENTS", limit)
+    monkeypatch.setattr("prunery.patches.PATCH_ELEMENTS", limit)
     layer = CONVOLUTIONS[name].requires_grad_(False)
     batches = batches_of(layer.in_channels, 7, 6)
     row = measure(layer, batches)["weight"]
