@@ -29,11 +29,8 @@ from prunery.training import fit
 
 NETWORKS = {"vgg11": ("vgg", {}), "resnet18": ("timm", {"name": "resnet18"})}
 RATIOS = (2.0, 3.0, 5.0)
-CANDIDATES: dict[str, dict[str, Any]] = {
-    "taylor": {"score": "taylor", "scope": "global"},
-    "l2": {"score": "l2", "scope": "global"},
-}
-"""Settings of `prune=channels` that compete on validation data."""
+CANDIDATES = {"taylor": ("taylor", 1), "taylor, 5 rounds": ("taylor", 5), "l2": ("l2", 1)}
+"""Scores of `prune=channels`, and in how many steps of a recipe it removes: these compete on validation data."""
 RIVALS = {
     "tp magnitude": ("magnitude", True),
     "tp magnitude, layer": ("magnitude", False),
@@ -96,16 +93,20 @@ def theirs(network: nn.Module, dataset: Dataset, seed: int, rival: tuple[str, bo
     raise RuntimeError(f"torch-pruning left {macs(pruned, dataset.spec)} of {full} MACs, fewer were wanted")
 
 
-def ours(checkpoint: Checkpoint, dataset: Dataset, wanted: int, candidate: dict[str, Any]) -> nn.Module:
-    """`prune=channels` with the share of MACs that leaves as many as wanted."""
-    share = 1 - wanted / macs(checkpoint.networks[0], dataset.spec)
-    pruner = method("prune", "channels", target="macs", share=share, **candidate)
-    measured: dict[int, dict[str, Any]] = {seed: {} for seed in checkpoint.seeds}
-    for need in pruner.needs():
-        stage, _, name = need.partition("=")
-        for seed, rows in calibrate(method(stage, name), checkpoint, dataset).items():
-            measured[seed][name] = rows
-    return next(iter(prune(pruner, checkpoint, measured).values())).network
+def ours(checkpoint: Checkpoint, dataset: Dataset, wanted: int, score: str, rounds: int) -> nn.Module:
+    """`prune=channels`, once or again and again, each time by what is measured then, until as many MACs are left."""
+    full = macs(checkpoint.networks[0], dataset.spec)
+    for number in range(1, rounds + 1):
+        left = full * (wanted / full) ** (number / rounds)
+        share = 1 - left / macs(checkpoint.networks[0], dataset.spec)
+        pruner = method("prune", "channels", target="macs", share=share, scope="global", score=score)
+        measured: dict[int, dict[str, Any]] = {seed: {} for seed in checkpoint.seeds}
+        for need in pruner.needs():
+            stage, _, name = need.partition("=")
+            for seed, rows in calibrate(method(stage, name), checkpoint, dataset).items():
+                measured[seed][name] = rows
+        checkpoint = checkpoint.child(prune(pruner, checkpoint, measured), {})
+    return checkpoint.networks[0]
 
 
 def dense(name: str, dataset: Dataset, seed: int, epochs: int) -> Checkpoint:
@@ -127,7 +128,7 @@ def one_seed(name: str, dataset: Dataset, seed: int, epochs: int, tune: int) -> 
     for ratio in RATIOS:
         made = {key: by_ratio[ratio] for key, by_ratio in removed.items()}
         least = min(macs(rival, spec) for rival in made.values())
-        made |= {key: ours(checkpoint, dataset, least, each) for key, each in CANDIDATES.items()}
+        made |= {key: ours(checkpoint, dataset, least, *each) for key, each in CANDIDATES.items()}
         for who, pruned in made.items():
             row: dict[str, Any] = {"network": name, "seed": seed, "ratio": ratio, "who": who}
             row |= {"macs": macs(pruned, spec), "before": accuracy(pruned, dataset, "test")}
