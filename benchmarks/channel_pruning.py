@@ -29,8 +29,13 @@ from prunery.training import fit
 
 NETWORKS = {"vgg11": ("vgg", {}), "resnet18": ("timm", {"name": "resnet18"})}
 RATIOS = (2.0, 3.0, 5.0)
-CANDIDATES = {"taylor": ("taylor", 1), "taylor, 5 rounds": ("taylor", 5), "l2": ("l2", 1)}
-"""Scores of `prune=channels`, and in how many steps of a recipe it removes: these compete on validation data."""
+CANDIDATES = {
+    "taylor": ({"score": "taylor", "normalize": "none"}, 1),
+    "taylor, 5 rounds": ({"score": "taylor", "normalize": "none"}, 5),
+    "taylor, by layer": ({"score": "taylor"}, 1),
+    "l2": ({"score": "l2"}, 1),
+}
+"""Settings of `prune=channels`, and in how many steps of a recipe it removes: these compete on validation data."""
 RIVALS = {
     "tp magnitude": ("magnitude", True),
     "tp magnitude, layer": ("magnitude", False),
@@ -93,13 +98,13 @@ def theirs(network: nn.Module, dataset: Dataset, seed: int, rival: tuple[str, bo
     raise RuntimeError(f"torch-pruning left {macs(pruned, dataset.spec)} of {full} MACs, fewer were wanted")
 
 
-def ours(checkpoint: Checkpoint, dataset: Dataset, wanted: int, score: str, rounds: int) -> nn.Module:
+def ours(checkpoint: Checkpoint, dataset: Dataset, wanted: int, settings: dict[str, str], rounds: int) -> nn.Module:
     """`prune=channels`, once or again and again, each time by what is measured then, until as many MACs are left."""
     full = macs(checkpoint.networks[0], dataset.spec)
     for number in range(1, rounds + 1):
         left = full * (wanted / full) ** (number / rounds)
         share = 1 - left / macs(checkpoint.networks[0], dataset.spec)
-        pruner = method("prune", "channels", target="macs", share=share, scope="global", score=score)
+        pruner = method("prune", "channels", target="macs", share=share, scope="global", **settings)
         measured: dict[int, dict[str, Any]] = {seed: {} for seed in checkpoint.seeds}
         for need in pruner.needs():
             stage, _, name = need.partition("=")

@@ -7,6 +7,8 @@ import torch
 from prunery import toys
 from prunery.checks.base import Case, check, outputs, seeded
 from prunery.contract import ChannelPruner, Layer
+from prunery.coupling.ranking import channel_layers
+from prunery.coupling.structure import structure_of
 from prunery.layers import compressible
 from prunery.prune import prune
 
@@ -16,11 +18,13 @@ def scores_are_numbers_per_channel(case: Case) -> None:
     """Finite, one per output channel, the same twice; or none of a layer. The layer is untouched."""
     method, checkpoint = case.configured(), toys.toy_checkpoint((0,), masked=True)
     measured = toys.measured_by(method, checkpoint)[0]
+    network, samples = checkpoint.networks[0], checkpoint.origin.spec.example(2)
+    found = channel_layers(network, structure_of(network, samples), measured, samples)
     spoken = 0
-    for key, module in compressible(checkpoint.networks[0]):
+    for key, module in compressible(network):
         weight = module.get_parameter("weight").detach()
         scale = torch.linspace(-1, 1, len(weight))
-        rows = {variant: found[key] for variant, found in measured.items()}
+        rows = found[key].measured if key in found else {variant: each[key] for variant, each in measured.items()}
         layer = Layer(key, weight, module.get_parameter("bias").detach(), scale, rows)
         before = weight.clone()
         first, second = (method.score(layer, seeded(0)) for _ in range(2))

@@ -19,15 +19,46 @@ from prunery.sparsity import UnmatchedError
 
 
 def channel_layers(network: nn.Module, structure: Structure, measured: Measured, samples: Tensor) -> dict[str, Layer]:
-    """The layers that groups name, by key."""
+    """The layers that groups name, by key.
+
+    Where a variant measured `input_changes` (what each sample's loss changes without an input channel, to first order),
+    what each output channel's unit changes by it stands beside: `removal_changes` `[out]`, mean squares over samples.
+    """
     norms = dict(batch_norm_pairs(network, samples))
+    removals = {variant: _removals(structure, rows) for variant, rows in measured.items()}
     found = {}
     for key in (key for group in structure.groups.values() for key in group.layers):
         layer = layer_of(network, key)
         norm = network.get_submodule(norms[name]) if (name := key.rpartition(".")[0]) in norms else None
-        rows = {variant: rows[key] for variant, rows in measured.items() if key in rows}
+        rows = {
+            variant: {**rows[key], **removals[variant].get(key, {})}
+            for variant, rows in measured.items()
+            if key in rows
+        }
         weight = layer.get_parameter("weight").detach()
         found[key] = Layer(key, weight, _value(layer, "bias"), _value(norm, "weight"), rows)
+    return found
+
+
+def _removals(structure: Structure, rows: Mapping[str, Mapping[str, Tensor]]) -> dict[str, dict[str, Tensor]]:
+    """Key of a layer -> `removal_changes`, for the groups that are read by layers of which the changes are known.
+
+    Whoever reads a unit's channels loses those inputs with it, norms and activations in between included, so that its
+    changes are summed over all readers, sample by sample, before they are squared.
+    """
+    changes = {key: row["input_changes"].double() for key, row in rows.items() if "input_changes" in row}
+    found: dict[str, dict[str, Tensor]] = {}
+    for group in structure.groups.values():
+        total, read = 0.0, False
+        for key, change in changes.items():
+            places = structure.places(key, 1, group)
+            if (here := places != STAYS).any() and len(places) == change.shape[1]:
+                summed = torch.zeros(len(change), len(group), dtype=torch.float64)
+                total, read = total + summed.index_add_(1, places[here], change[:, here]), True
+        if read:
+            scores = torch.as_tensor(total).square().mean(0)
+            for key, line in group.layers.items():
+                found[key] = {"removal_changes": scores[line.clamp_min(0)].masked_fill(line == STAYS, 0)}
     return found
 
 

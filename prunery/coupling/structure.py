@@ -74,6 +74,16 @@ class Structure:
         groups = {name: group for name, group in self.groups.items() if name not in dropped}
         return Structure(groups, self.fixed | fixed, self.ledger, self.uses, self.parameters, self.macs)
 
+    def places(self, key: str, axis: int, group: Group) -> Int[Tensor, " size"]:
+        """For each index of a dimension of a tensor, the unit of the group that it goes with; `STAYS` if with none."""
+        stored = self.ledger.stored.get(key)
+        if stored is None or axis >= len(stored.shape):
+            return torch.empty(0, dtype=torch.int64)
+        first, size = stored.firsts[axis], stored.shape[axis]
+        roots = self.ledger.atoms.roots(torch.arange(first, first + size))
+        place = torch.searchsorted(group.units, roots).clamp_max(len(group) - 1)
+        return place.masked_fill(group.units[place] != roots, STAYS)
+
     def gone(self, kept: Kept) -> Int[Tensor, " units"]:
         """The units that go."""
         return torch.cat(

@@ -34,7 +34,7 @@ class Gradients(Calibrator):
     def measure(
         self, network: nn.Module, batches: Iterable[tuple[Tensor, Int[Tensor, " batch"]]]
     ) -> dict[str, dict[str, Tensor]]:
-        """`gradient_mean_abs` and `fisher`, both of the weight's shape."""
+        """`gradient_mean_abs` and `fisher`, both of the weight's shape, and sums by channel; the card lists them."""
         from .core import gradient_moments
 
         return gradient_moments(network, batches, self.settings.per_sample)

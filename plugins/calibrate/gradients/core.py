@@ -17,7 +17,7 @@ Batches = Iterable[tuple[Tensor, Int[Tensor, " batch"]]]
 
 def gradient_moments(network: nn.Module, batches: Batches, per_sample: bool) -> dict[str, dict[str, Tensor]]:
     """Means over samples of |g|, g^2 and, per output channel, (sum w g)^2, by key of the weight; g is one sample's
-    gradient, or its whole batch's mean.
+    gradient, or its whole batch's mean. Per input channel, sum w g of each sample (or batch) by itself.
 
     The network's parameters are substituted for the call, so that nothing is left on them. Weights that do not take
     part get zeros. Raises `PruneryError` naming the key if a gradient is not finite.
@@ -25,14 +25,20 @@ def gradient_moments(network: nn.Module, batches: Batches, per_sample: bool) -> 
     free = {key: weight.clone().requires_grad_() for key, weight in weights(network).items()}
     totals = {key: torch.zeros(2, *weight.shape, device=weight.device) for key, weight in free.items()}
     filters = {key: torch.zeros(len(weight), device=weight.device) for key, weight in free.items()}
+    columns: dict[str, list[Tensor]] = {key: [] for key in free}
     samples = 0
     for inputs, labels in _parts(batches, per_sample):
         for (key, weight), gradient in zip(free.items(), _gradients(network, free, inputs, labels), strict=True):
             totals[key][0] += len(labels) * gradient.abs()
             totals[key][1] += len(labels) * gradient.square()
-            filters[key] += len(labels) * (weight.detach() * gradient).flatten(1).sum(1).square()
+            change = (weight.detach() * gradient).flatten(2).sum(2) if weight.dim() > 2 else weight.detach() * gradient
+            filters[key] += len(labels) * change.sum(1).square()
+            columns[key].append(change.sum(0))
         samples += len(labels)
-    return {key: _row(key, totals[key] / samples, filters[key] / samples) for key in free}
+    return {
+        key: _row(key, totals[key] / samples, filters[key] / samples) | {"input_changes": torch.stack(columns[key])}
+        for key in free
+    }
 
 
 def _gradients(network: nn.Module, free: dict[str, Tensor], inputs: Tensor, labels: Tensor) -> tuple[Tensor, ...]:

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 class TaylorSettings(Settings):
     """Which expansion, and where the gradients come from."""
 
-    order: Literal["filter", "first", "second"] = Field(
-        "filter",
-        description="filter: mean square over samples of the change to first order; first: sum of |w| mean |g|; "
-        "second: sum of w^2 fisher / 2",
+    order: Literal["removal", "filter", "first", "second"] = Field(
+        "removal",
+        description="removal: mean square over samples of the change, to first order, when all that reads the channel "
+        "loses it; filter: when its weights are zero; first: sum of |w| mean |g|; second: sum of w^2 fisher / 2",
     )
     gradients: str = Field("gradients", description="variant of calibrate=gradients that measured them")
 
@@ -35,8 +35,8 @@ class Taylor(Score):
         """Gradients of the network that loses channels."""
         return (f"calibrate={self.settings.gradients}",)
 
-    def score(self, layer: Layer, generator: torch.Generator) -> Tensor:
-        """The estimated change of the loss (nats; squared for `filter`) by each channel's weights."""
+    def score(self, layer: Layer, generator: torch.Generator) -> Tensor | None:
+        """The estimated change of the loss (nats; squared for `removal` and `filter`) by each channel."""
         from .core import changes
 
         return changes(layer.weight, layer.measured[self.settings.gradients], self.settings.order)
