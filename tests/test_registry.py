@@ -79,7 +79,7 @@ def test_unknown_methods_offer_the_nearest():
     registry = build_registry()
     with pytest.raises(PruneryError, match=r"unknown prune method 'magnitud': did you mean 'magnitude'\?"):
         registry.get("prune", "magnitud")
-    with pytest.raises(PruneryError, match=r"known are .*magnitude, nm, random, seb"):
+    with pytest.raises(PruneryError, match=r"known are .*magnitude, nm, random, rmt, seb"):
         registry.get("prune", "xyz")
 
 
