@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from prunery.contract import Layer, Measured, Score
@@ -49,17 +49,21 @@ def _removals(structure: Structure, rows: Mapping[str, Mapping[str, Tensor]]) ->
     changes = {key: row["input_changes"].double() for key, row in rows.items() if "input_changes" in row}
     found: dict[str, dict[str, Tensor]] = {}
     for group in structure.groups.values():
-        total, read = 0.0, False
-        for key, change in changes.items():
-            places = structure.places(key, 1, group)
-            if (here := places != STAYS).any() and len(places) == change.shape[1]:
-                summed = torch.zeros(len(change), len(group), dtype=torch.float64)
-                total, read = total + summed.index_add_(1, places[here], change[:, here]), True
+        readers = [(change, structure.places(key, 1, group)) for key, change in changes.items()]
+        read = [_by_unit(change, places, len(group)) for change, places in readers if (places != STAYS).any()]
         if read:
-            scores = torch.as_tensor(total).square().mean(0)
+            scores = torch.stack(read).sum(0).square().mean(0)
             for key, line in group.layers.items():
                 found[key] = {"removal_changes": scores[line.clamp_min(0)].masked_fill(line == STAYS, 0)}
     return found
+
+
+def _by_unit(
+    change: Float[Tensor, "samples in"], places: Int[Tensor, " in"], units: int
+) -> Float[Tensor, "samples units"]:
+    """The changes of input channels, summed over those that go with each unit."""
+    here = places != STAYS
+    return change.new_zeros(len(change), units).index_add_(1, places[here], change[:, here])
 
 
 def _value(layer: nn.Module | None, name: str) -> Tensor | None:
